@@ -1,0 +1,64 @@
+"""Kernels: arrays in, arrays out, no state. One op a file: formula, reference, fast versions, a table line."""
+
+from scratchnn_kernels.activations import (
+    leaky_relu,
+    leaky_relu_grad,
+    relu,
+    relu_grad,
+    sigmoid,
+    sigmoid_grad,
+    softplus,
+    softplus_grad,
+    tanh,
+    tanh_grad,
+)
+from scratchnn_kernels.avg_pool2d import avg_pool2d, avg_pool2d_input_grad
+from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.conv2d import conv2d, conv2d_input_grad, conv2d_weight_grad
+from scratchnn_kernels.conv_transpose2d import conv_transpose2d, transposed_size
+from scratchnn_kernels.dispatch import TABLE, array_module
+from scratchnn_kernels.linear import linear, linear_input_grad, linear_weight_grad
+from scratchnn_kernels.max_pool2d import max_pool2d, max_pool2d_gather, max_pool2d_scatter, max_unpool2d
+from scratchnn_kernels.normalize import normalize, normalize_grad, normalize_grad_jvp
+from scratchnn_kernels.softmax import softmax_cross_entropy
+from scratchnn_kernels.topk import topk, topk_mask
+from scratchnn_kernels.update import adam_update, sgd_update
+
+__all__ = [
+    "TABLE",
+    "Array",
+    "KernelError",
+    "adam_update",
+    "array_module",
+    "avg_pool2d",
+    "avg_pool2d_input_grad",
+    "conv2d",
+    "conv2d_input_grad",
+    "conv2d_weight_grad",
+    "conv_transpose2d",
+    "leaky_relu",
+    "leaky_relu_grad",
+    "linear",
+    "linear_input_grad",
+    "linear_weight_grad",
+    "max_pool2d",
+    "max_pool2d_gather",
+    "max_pool2d_scatter",
+    "max_unpool2d",
+    "normalize",
+    "normalize_grad",
+    "normalize_grad_jvp",
+    "relu",
+    "relu_grad",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_grad",
+    "softmax_cross_entropy",
+    "softplus",
+    "softplus_grad",
+    "tanh",
+    "tanh_grad",
+    "topk",
+    "topk_mask",
+    "transposed_size",
+]

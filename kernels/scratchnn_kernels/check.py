@@ -1,0 +1,56 @@
+"""What every kernel asks of its arguments. One error class; each message says what came and what is taken."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+class KernelError(ValueError):
+    """Arguments that a kernel does not take."""
+
+
+def describe(x: Any) -> str:
+    """`float32 [64,1,28,28]` for an array, else the type's name."""
+    if not hasattr(x, "dtype"):
+        return f"a {type(x).__name__}"
+    return f"{x.dtype} [{','.join(map(str, x.shape))}]"
+
+
+def floating(name: str, x: Any, axes: str | None = None) -> None:
+    """Raise unless x is a float or complex array, of the rank that `axes` spells, with no empty axis but the first."""
+    if getattr(getattr(x, "dtype", None), "kind", "") not in ("f", "c"):
+        raise KernelError(f"{name} is {describe(x)}; a float array is expected, e.g. {name}.astype(numpy.float32)")
+    if axes is not None and x.ndim != len(axes):
+        raise KernelError(f"{name} is {describe(x)}; {len(axes)} axes [{','.join(axes)}] are expected")
+    if 0 in x.shape[1:]:
+        raise KernelError(f"{name} is {describe(x)}; only the first axis (the batch) may be empty")
+
+
+def same_precision(name: str, x: Array, other_name: str, other: Array) -> None:
+    """Raise unless both have the same real precision (complex128 goes with float64: the complex step needs it)."""
+    if x.real.dtype != other.real.dtype:
+        raise KernelError(
+            f"{name} is {describe(x)} but {other_name} is {describe(other)}; "
+            f"both must have one precision, e.g. {name}.astype(numpy.{other.real.dtype})"
+        )
+
+
+def same_shape(name: str, x: Array, expected: tuple[int, ...]) -> None:
+    """Raise unless x has exactly this shape: nothing here is broadcast in silence."""
+    if x.shape != expected:
+        raise KernelError(f"{name} is {describe(x)}; the shape [{','.join(map(str, expected))}] is expected")
+
+
+def gradient(dy: Array, expected: tuple[int, ...], like: Array) -> None:
+    """Check an incoming gradient: float, the shape of the output, the precision of the input."""
+    floating("dy", dy)
+    same_shape("dy", dy, expected)
+    same_precision("dy", dy, "the input", like)
+
+
+def result_type(*arrays: Array) -> np.dtype[Any]:
+    """The dtype of a result: complex when any argument is."""
+    return np.result_type(*arrays)

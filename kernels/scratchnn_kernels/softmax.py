@@ -1,0 +1,45 @@
+"""Softmax cross-entropy over the classes, the loss and its gradient in one pass.
+
+p[n,c]  = e^z[n,c] / sum_j e^z[n,j]
+q[n,c]  = (1-s) [c = t[n]] + s/C                      the target, smoothed by s
+loss[n] = -sum_c q[n,c] log p[n,c] = log sum_j e^z[n,j] - sum_c q[n,c] z[n,c]
+dz[n,c] = p[n,c] - q[n,c]
+"""
+
+from scratchnn_kernels import check
+from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.dispatch import array_module, choose, register
+
+
+def softmax_cross_entropy(
+    logits: Array, target: Array, *, label_smoothing: float = 0.0, impl: str | None = None
+) -> tuple[Array, Array]:
+    """logits [N,C] and target int [N] of values in [0,C) -> (loss [N], d loss[n] / d logits[n] as [N,C])."""
+    check.floating("logits", logits, "NC")
+    if getattr(getattr(target, "dtype", None), "kind", "") not in ("i", "u") or target.shape != logits.shape[:1]:
+        raise KernelError(f"target is {check.describe(target)}; class numbers, int [{len(logits)}], are expected")
+    classes = logits.shape[1]
+    if len(target) and not 0 <= int(target.min()) <= int(target.max()) < classes:
+        raise KernelError(f"target runs from {target.min()} to {target.max()}; 0 to {classes - 1} is expected")
+    if not 0 <= label_smoothing <= 1:
+        raise KernelError(f"label_smoothing={label_smoothing}; a number from 0 to 1 is expected")
+    loss, dz = choose("softmax_cross_entropy", impl, logits)(logits, target, label_smoothing)
+    return loss, dz
+
+
+# --- reference ---
+
+
+def _reference(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]:
+    xp = array_module(z)
+    rows, classes = xp.arange(len(z)), z.shape[1]
+    z = z - z.real.max(1, keepdims=True)  # softmax does not see the shift, and e^z cannot overflow
+    e = xp.exp(z)
+    total = e.sum(1, keepdims=True)
+    loss = xp.log(total[:, 0]) - (1 - smoothing) * z[rows, target] - smoothing / classes * z.sum(1)
+    dz = e / total - smoothing / classes
+    dz[rows, target] -= 1 - smoothing
+    return loss, dz
+
+
+register("softmax_cross_entropy", reference=_reference)

@@ -1,0 +1,62 @@
+"""Layers that only rename cells: linear, and their own inverse is their gradient."""
+
+from math import prod
+
+import numpy as np
+
+from scratchnn.layer import Array, Context, Layer, Tangent
+from scratchnn_kernels import KernelError, check
+
+
+class Reshape(Layer):
+    """x [N,..] -> y [N,*shape]; one entry of shape may be -1.  dx = dy in x's shape."""
+
+    def __init__(self, *shape: int) -> None:
+        if shape.count(-1) > 1 or any(s == 0 or s < -1 for s in shape):
+            raise KernelError(f"Reshape{shape}: sizes of at least 1 are expected, and at most one -1")
+        self.shape = shape
+
+    def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
+        check.floating("x", x)
+        cells, known = prod(x.shape[1:]), prod(s for s in self.shape if s != -1)
+        if cells % known or (-1 not in self.shape and cells != known):
+            raise KernelError(f"x is {check.describe(x)}; its {cells} cells a sample do not fill {[*self.shape]}")
+        return x.reshape(len(x), *(cells // known if s == -1 else s for s in self.shape)), x.shape
+
+    def backward(self, dy: Array, shape: Context) -> Array:
+        return _back(dy, shape)
+
+    def jvp(self, x_dot: Tangent, shape: Context) -> tuple[Tangent, Context]:
+        return None if x_dot is None else self.forward(x_dot)[0], None
+
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, shape: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return _back(dy, shape), None if dy_dot is None else _back(dy_dot, shape)
+
+    def __repr__(self) -> str:
+        return f"Reshape({', '.join(map(str, self.shape))})"
+
+
+class Flatten(Layer):
+    """x [N,A,B,..] -> y [N,A*B*..].  dx = dy in x's shape."""
+
+    def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
+        check.floating("x", x)
+        if x.ndim < 2:
+            raise KernelError(f"x is {check.describe(x)}; at least two axes [N,..] are expected")
+        return x.reshape(len(x), prod(x.shape[1:])), x.shape
+
+    def backward(self, dy: Array, shape: Context) -> Array:
+        return _back(dy, shape)
+
+    def jvp(self, x_dot: Tangent, shape: Context) -> tuple[Tangent, Context]:
+        return None if x_dot is None else self.forward(x_dot)[0], None
+
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, shape: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return _back(dy, shape), None if dy_dot is None else _back(dy_dot, shape)
+
+
+def _back(dy: Array, shape: tuple[int, ...]) -> Array:
+    check.floating("dy", dy)
+    if dy.shape[:1] != shape[:1] or dy.size != prod(shape):
+        raise KernelError(f"dy is {check.describe(dy)}; the {prod(shape)} cells of an input {[*shape]} are expected")
+    return dy.reshape(shape)

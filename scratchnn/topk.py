@@ -1,0 +1,34 @@
+"""The k-sparse activation."""
+
+import numpy as np
+
+import scratchnn_kernels as kernels
+from scratchnn.layer import Array, Context, Layer, Tangent
+
+
+class TopK(Layer):
+    """Keep the k largest values along `axis`, zero elsewhere;  dx = dy at the kept ones (Makhzani & Frey 2013, eq. 1).
+
+    Of equal values the one with the lower index is kept, so that exactly k are.
+    """
+
+    def __init__(self, k: int, axis: int = -1) -> None:
+        self.k, self.axis = k, axis
+
+    def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
+        mask = kernels.topk_mask(x, self.k, axis=self.axis)
+        return np.where(mask > 0, x, np.zeros_like(x)), mask  # not x * mask: an inf times 0 is a NaN
+
+    def backward(self, dy: Array, mask: Context) -> Array:
+        kernels.check.gradient(dy, mask.shape, mask)
+        dx: Array = dy * mask
+        return dx
+
+    def jvp(self, x_dot: Tangent, mask: Context) -> tuple[Tangent, Context]:
+        return None if x_dot is None else x_dot * mask, None
+
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, mask: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return self.backward(dy, mask), None if dy_dot is None else self.backward(dy_dot, mask)
+
+    def __repr__(self) -> str:
+        return f"TopK({self.k}, axis={self.axis})"
