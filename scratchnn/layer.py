@@ -4,10 +4,10 @@
     dx             = layer.backward(dy, ctx)               adds to Param.grad, returns the gradient of the input
     layer.backward_params(dy, ctx)                         the same without dx, for a first layer
     y_dot, ctx_dot = layer.jvp(x_dot, ctx)                 forward, differentiated along x_dot (and each Param.dot)
-    dx, dx_dot     = layer.backward_jvp(dy, dy_dot, ctx, ctx_dot)    backward, differentiated along the same
+    dx, dx_dot     = layer.backward_jvp(dy, dy_dot, ctx, ctx_dot)    backward, differentiated along it and dy_dot
 
-A tangent that is None is zero, and so costs nothing. `backward_jvp` adds the *derivative* of each parameter's gradient to
-Param.grad; it does not add the gradient itself.
+A tangent that is None is zero, and so costs nothing. `backward_jvp` adds the *derivative* of each parameter's gradient
+to Param.grad; it does not add the gradient itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping

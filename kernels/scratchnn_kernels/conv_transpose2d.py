@@ -14,8 +14,9 @@ from scratchnn_kernels.geometry import Pair, pair
 
 
 def conv_transpose2d(
-    x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 1, padding: Pair = 0, output_padding: Pair = 0,
-    groups: int = 1, dilation: Pair = 1, output_size: Pair | None = None, impl: str | None = None,
+    x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 1, padding: Pair = 0,
+    output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1, output_size: Pair | None = None,
+    impl: str | None = None,
 ) -> Array:  # fmt: skip
     """x [N,I,H,W], weight [I,O/G,K,L], bias [O] -> [N,O,OH,OW], OH = (H-1)*s - 2p + d*(K-1) + 1 + output_padding."""
     check.floating("x", x, "NIHW")

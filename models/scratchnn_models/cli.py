@@ -1,0 +1,154 @@
+"""The command line. Nothing heavy is imported before a command needs it: `scratchnn --help` answers at once."""
+
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scratchnn_models.catalog import MODELS, module
+
+app = typer.Typer(
+    help="Neural networks without autograd: train the lecture's models on real data, every gradient written by hand.",
+    no_args_is_help=True, pretty_exceptions_enable=False,
+)  # fmt: skip
+
+Model = Annotated[str, typer.Argument(help="A name from `scratchnn list`.")]
+Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all cores].")]
+
+
+def main() -> None:
+    """Run the command line; an error that scratchnn raises on purpose is one message and exit code 1."""
+    from scratchnn.errors import ScratchnnError
+    from scratchnn_models.errors import Interrupted
+
+    try:
+        app()
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        sys.exit(130)
+    except ScratchnnError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+@app.command("list")
+def list_models(json: Json = False) -> None:
+    """The models that can be trained, and the data sets."""
+    from scratchnn.data import names
+
+    for name, about in MODELS.items():
+        typer.echo(f"{name:10} {about}")
+    typer.echo(f"\ndata sets: {', '.join(names())}")
+    _end(json, {"models": list(MODELS), "data": list(names())})
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What this machine has, what is missing, and how to get it."""
+    from scratchnn_models.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        typer.echo(f"{'ok' if finding.ok else '--':3} {finding.name:12} {finding.state}")
+    _end(json, {"findings": [finding._asdict() for finding in findings]})
+
+
+@app.command()
+def summary(
+    model: Model,
+    batch_size: Annotated[int, typer.Option(min=1, help="Samples in the batch.")] = 1,
+    json: Json = False,
+) -> None:
+    """The layers of a model: output shapes, parameters, arithmetic and the bytes kept for the backward pass."""
+    from dataclasses import asdict
+
+    from scratchnn_models.summary import show, summarize
+
+    rows = summarize(*module(model).example(batch_size))
+    show(rows)
+    total = {key: sum(getattr(row, key) for row in rows) for key in ("params", "flops", "ctx_bytes")}
+    _end(json, {"model": model, "batch_size": batch_size, "layers": [asdict(row) for row in rows], **total})
+
+
+@app.command()
+def train(
+    model: Model,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the training data [default: the recipe's].")
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set from `scratchnn list`.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Fixes every random number.")] = 0,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, help="Train with the seeds 0, 1, .. and report mean and spread.")
+    ] = None,
+    threads: Threads = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/MODEL-DATE].")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder, as it was configured.")
+    ] = None,
+    results: Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")] = None,
+    json: Json = False,
+) -> None:
+    """Train a model; pictures, weights and measurements go to the run's folder.
+
+    Ctrl-C finishes the step, saves, and says how to go on; a second Ctrl-C stops at once.
+    """
+    from scratchnn_models import train as training
+
+    asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "data": data}
+    changes = {name: value for name, value in asked.items() if value is not None}
+    if resume is not None and (changes or seeds or out):
+        raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
+    if results is not None and seeds is None:
+        raise typer.BadParameter("--results needs --seeds: one run has no spread")
+    with training.limited(threads):
+        if seeds is not None:
+            report = training.over_seeds(model, changes, seeds, out, results)
+        elif resume is not None:
+            report = training.resumed(model, resume)
+        else:
+            report = training.begun(model, changes, seed, out)
+    for name, value in report.items():
+        typer.echo(f"{name:20} {value}")
+    _end(json, report)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    threads: Threads = None,
+    json: Json = False,
+) -> None:
+    """Measure a finished run's weights on the test set again."""
+    from scratchnn_models import train as training
+
+    with training.limited(threads):
+        report = training.evaluated(run)
+    for name, value in report.items():
+        typer.echo(f"{name:20} {value}")
+    _end(json, report)
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="A data set from `scratchnn list`.")],
+    json: Json = False,
+) -> None:
+    """Fetch a data set into the cache and verify it; afterwards everything works offline."""
+    from scratchnn.data import describe, load
+
+    load(name, report=lambda line: typer.echo(line, err=True))
+    state = describe(name)
+    typer.echo(f"{name}: {state['state']}")
+    _end(json, dict(state))
+
+
+def _end(json: bool, content: dict[str, Any]) -> None:
+    """With --json, the one line that scripts read: the last of stdout."""
+    if json:
+        typer.echo(jsonlib.dumps(content))

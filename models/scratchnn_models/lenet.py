@@ -1,0 +1,203 @@
+"""LeNet: the convolutional network that reads handwritten digits.
+
+LeCun, Bottou, Bengio & Haffner, "Gradient-Based Learning Applied to Document Recognition", Proc. IEEE 1998, in the form
+of the lecture:
+
+    image [1,32,32] -> conv 5x5 [6,28,28] -> max-pool [6,14,14] -> conv 5x5 [16,10,10] -> max-pool [16,5,5] -> 10 scores
+
+    minimise  mean_n -log softmax(scores(x_n))[t_n]
+
+Simplified against the paper: ReLU for the scaled tanh, max-pool for trained subsampling, full connections between the
+maps, and one linear layer with softmax for the two hidden layers and the radial basis functions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from scratchnn import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential, losses, optim, plot
+from scratchnn.data import Dataset
+from scratchnn.layer import Array, Context, Tangent
+from scratchnn.random import stream
+from scratchnn.schedules import warmup_cosine
+from scratchnn.weights import load_weights, save_weights
+from scratchnn_models.augment import Distortion, distort
+from scratchnn_models.results import Metric
+from scratchnn_models.run import Run
+
+METRIC = Metric(
+    "test_error_percent", lambda report: 100 * (1 - report["test_accuracy"]), higher_is_better=False, reference=0.8,
+    reference_source="LeNet-5 with distortions, LeCun et al. 1998, figure 9 (0.95 without)",
+)  # fmt: skip
+SIDE = 32  # pixels; a 28x28 digit sits in the middle
+
+
+class LeNet(Layer):
+    """Scores of `num_classes` for images [N,in_channels,32,32]; 1 channel for digits, 3 for RGB."""
+
+    def __init__(
+        self, in_channels: int = 1, num_classes: int = 10, *, rng: np.random.Generator | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:  # fmt: skip
+        # Pooling before ReLU gives the same values as after it, with a quarter of the work.
+        self.features = Sequential(
+            Conv2d(in_channels, 6, 5, rng=rng, dtype=dtype),  # [N,6,28,28]
+            MaxPool2d(2),  # [N,6,14,14]
+            ReLU(),
+            Conv2d(6, 16, 5, rng=rng, dtype=dtype),  # [N,16,10,10]
+            MaxPool2d(2),  # [N,16,5,5]
+            ReLU(),
+        )
+        self.classifier = Sequential(Flatten(), Linear(16 * 5 * 5, num_classes, rng=rng, dtype=dtype))
+
+    def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
+        h, features = self.features.forward(x, train, rng)
+        scores, classifier = self.classifier.forward(h, train, rng)
+        return scores, (features, classifier)
+
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        features, classifier = ctx
+        dh = self.classifier.backward(dy, classifier)
+        return self.features.backward(dh, features)
+
+    def backward_params(self, dy: Array, ctx: Context) -> None:
+        features, classifier = ctx
+        dh = self.classifier.backward(dy, classifier)
+        self.features.backward_params(dh, features)
+
+    def jvp(self, x_dot: Tangent, ctx: Context) -> tuple[Tangent, Context]:
+        features, classifier = ctx
+        h_dot, features_dot = self.features.jvp(x_dot, features)
+        scores_dot, classifier_dot = self.classifier.jvp(h_dot, classifier)
+        return scores_dot, (features_dot, classifier_dot)
+
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, ctx: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        (features, classifier), (features_dot, classifier_dot) = ctx, ctx_dot
+        dh, dh_dot = self.classifier.backward_jvp(dy, dy_dot, classifier, classifier_dot)
+        return self.features.backward_jvp(dh, dh_dot, features, features_dot)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `scratchnn train lenet` trains; chosen on the last 5,000 training images, never on the test images."""
+
+    data: str = "mnist"
+    epochs: int = 15
+    batch_size: int = 64
+    lr: float = 3e-3
+    warmup: float = 0.05  # share of the steps in which the rate rises
+    rotation: float = 7.0  # degrees
+    scale: float = 0.07
+    shear: float = 0.05
+    shift: float = 1.0  # pixels
+    elastic: float = 0.7  # pixels
+    validation: int = 5000  # images held out of training
+
+
+class Training:
+    """LeNet learns to name the classes of a labelled data set: the task of the loop."""
+
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset) -> None:
+        self.recipe, self.seed, self.data = recipe, seed, data
+        self.net = LeNet(data.train_images.shape[1], len(data.classes), rng=stream(seed, "init"))
+        self.optimizer = optim.Adam(self.net.params(), recipe.lr)
+        self.distortion = Distortion(recipe.rotation, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
+        self.trained_on = len(data.train_images) - recipe.validation
+        self.steps_per_epoch = self.trained_on // recipe.batch_size
+        self.steps = self.steps_per_epoch * recipe.epochs
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """Adam on the cross-entropy of one batch of distorted images."""
+        x, target = self.batch(step)
+        warmup = int(self.recipe.warmup * self.steps)
+        self.optimizer.lr = warmup_cosine(step, lr=self.recipe.lr, total=self.steps, warmup=warmup)
+        scores, ctx = self.net.forward(x, train=True)
+        loss, dscores = losses.cross_entropy(scores, target)
+        self.optimizer.zero_grad()
+        self.net.backward_params(dscores, ctx)  # nobody wants the gradient of the image
+        self.optimizer.step()
+        return {"loss": float(loss)}
+
+    def batch(self, step: int) -> tuple[Array, Array]:
+        """The images [B,C,32,32] and labels [B] of a step: a function of the seed and the step alone."""
+        epoch, place = divmod(step, self.steps_per_epoch)
+        size = self.recipe.batch_size
+        chosen = _order(self.seed, epoch, self.trained_on)[place * size : (place + 1) * size]
+        images = distort(_scaled(self.data.train_images[chosen]), stream(self.seed, "distort", step), self.distortion)
+        return _framed(images), self.data.train_labels[chosen]
+
+    def validate(self) -> dict[str, float]:
+        """Loss and accuracy on the held-out training images."""
+        held_out = slice(self.trained_on, None)
+        scores = predict(self.net, self.data.train_images[held_out])
+        labels = self.data.train_labels[held_out]
+        loss, _ = losses.cross_entropy(scores, labels)
+        return {"validation_loss": float(loss), "validation_accuracy": _accuracy(scores, labels)}
+
+    def tensors(self) -> Mapping[str, Array]:
+        """Network and optimizer, all that a resumed run needs."""
+        parts = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def finish(self, run: Run) -> dict[str, float]:
+        """Test once, write weights and pictures, and return the numbers."""
+        save_weights(self.net, run.folder / "weights.safetensors")
+        scores = predict(self.net, self.data.test_images)
+        _draw(self, run, scores)
+        return {"test_accuracy": _accuracy(scores, self.data.test_labels)}
+
+
+@lru_cache(maxsize=1)
+def _order(seed: int, epoch: int, count: int) -> Array:
+    return stream(seed, "shuffle", epoch).permutation(count)
+
+
+def evaluate(run: Run, data: Dataset) -> dict[str, float]:
+    """Accuracy on the test set of the weights that a run wrote."""
+    net = LeNet(data.train_images.shape[1], len(data.classes))
+    load_weights(net, run.folder / "weights.safetensors")
+    return {"test_accuracy": _accuracy(predict(net, data.test_images), data.test_labels)}
+
+
+def example(batch_size: int) -> tuple[LeNet, Array]:
+    """A network and a batch for it, for `scratchnn summary`."""
+    return LeNet(rng=stream(0, "init")), np.zeros((batch_size, 1, SIDE, SIDE), np.float32)
+
+
+def predict(net: LeNet, images: Array, batch_size: int = 500) -> Array:
+    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode."""
+    parts = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
+    return np.concatenate([net.forward(_framed(_scaled(part)))[0] for part in parts])
+
+
+def _accuracy(scores: Array, labels: Array) -> float:
+    return float((scores.argmax(1) == labels).mean())
+
+
+def _scaled(images: Array) -> Array:
+    return images.astype(np.float32) / np.float32(255)
+
+
+def _framed(images: Array) -> Array:
+    """Centre images in a field of 32x32 of the background."""
+    h, w = SIDE - images.shape[2], SIDE - images.shape[3]
+    return np.pad(images, ((0, 0), (0, 0), (h // 2, h - h // 2), (w // 2, w - w // 2)))
+
+
+def _draw(training: Training, run: Run, scores: Array) -> None:
+    """curves.png, filters.png and mistakes.png of a finished run."""
+    measured = run.metrics()
+    names = {"loss": "training (distorted)", "validation_loss": "validation"}
+    series = {shown: [(r["step"], r[name]) for r in measured if name in r] for name, shown in names.items()}
+    plot.curves(run.folder / "curves.png", series, "cross-entropy, nats")
+    first = training.net.state_dict()["features.0.weight"]
+    plot.filters(run.folder / "filters.png", first, "LeNet's first filters: red adds, blue subtracts")
+    guesses, labels = scores.argmax(1), training.data.test_labels
+    wrong = np.flatnonzero(guesses != labels)
+    classes = training.data.classes
+    captions = [f"{classes[labels[i]]} read as {classes[guesses[i]]}" for i in wrong[:60]]
+    title = f"{len(wrong)} of {len(labels)} test images misread" + (": the first 60" if len(wrong) > 60 else "")
+    plot.labelled_images(run.folder / "mistakes.png", _scaled(training.data.test_images[wrong[:60]]), captions, title)

@@ -1,0 +1,123 @@
+"""The training loop of every model: steps, measurements, checkpoints, and an orderly end on Ctrl-C.
+
+A task's batch and random numbers are functions of (seed, step), so a resumed run needs only the arrays and the step,
+and equals the uninterrupted one bit for bit.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Protocol
+
+from scratchnn.errors import ScratchnnError
+from scratchnn.layer import Array
+from scratchnn_models.errors import Interrupted
+from scratchnn_models.progress import Progress
+from scratchnn_models.run import Run
+
+LOG_EVERY = 100  # steps between two lines of metrics.jsonl
+SAVE_EVERY = 30.0  # seconds between two checkpoints within an epoch
+
+
+class Task(Protocol):
+    """What the loop needs of a model in training."""
+
+    steps: int
+    steps_per_epoch: int
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """Do step number `step` (from 0); return the numbers to log."""
+
+    def validate(self) -> dict[str, float]:
+        """Measure on held-out training data, after each epoch."""
+
+    def tensors(self) -> Mapping[str, Array]:
+        """All arrays that a resumed run needs, by name: the arrays themselves, which restoring writes into."""
+
+
+def fit(task: Task, run: Run, title: str) -> float:
+    """Train to the end, from the newest checkpoint if there is one; returns the seconds spent on steps so far."""
+    meter, first, seconds = _Meter({}), 0, 0.0
+    if saved := run.latest():
+        _restore(task.tensors(), saved.tensors, run)
+        first, seconds, meter = saved.step, saved.state["seconds"], _Meter(saved.state["meter"])
+    with Progress(title, task.steps, first) as progress, _interrupts() as interrupt:
+        if first:
+            progress.say(f"goes on at step {first} of {task.steps}")
+        began = saved_at = time.monotonic()
+        for step in range(first, task.steps):
+            numbers = _checked(task.train_step(step), step)
+            done = step + 1
+            meter.add(numbers)
+            progress.update(done, numbers)
+            if done % LOG_EVERY == 0:
+                run.log({"step": done, **meter.take()})
+            if done % task.steps_per_epoch == 0:
+                measured = task.validate()
+                run.log({"step": done, **measured})
+                shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
+                progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
+            now = time.monotonic()
+            if interrupt or done == task.steps or done % task.steps_per_epoch == 0 or now - saved_at > SAVE_EVERY:
+                run.save(done, task.tensors(), {"seconds": seconds + now - began, "meter": meter.sums})
+                saved_at = now
+            if interrupt and done < task.steps:
+                raise Interrupted(f"stopped after step {done} of {task.steps}, saved in {run.folder}")
+        return seconds + time.monotonic() - began
+
+
+class _Meter:
+    """Means of the numbers since the last `take`; its sums are part of a checkpoint."""
+
+    def __init__(self, sums: dict[str, list[float]]) -> None:
+        self.sums = sums
+
+    def add(self, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            total, count = self.sums.get(name, [0.0, 0])
+            self.sums[name] = [total + value, count + 1]
+
+    def take(self) -> dict[str, float]:
+        means = {name: total / count for name, (total, count) in self.sums.items()}
+        self.sums = {}
+        return means
+
+
+def _checked(numbers: dict[str, float], step: int) -> dict[str, float]:
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise ScratchnnError(f"step {step}: {name} is {value}; try a smaller --lr")
+    return numbers
+
+
+def _restore(own: Mapping[str, Array], saved: Mapping[str, Array], run: Run) -> None:
+    wrong = sorted(own.keys() ^ saved.keys())
+    wrong += [name for name in own if name in saved and own[name].shape != saved[name].shape]
+    if wrong:
+        raise ScratchnnError(f"{run.checkpoints}: the checkpoint is of another network; {', '.join(wrong)} do not fit")
+    for name, array in own.items():
+        array[...] = saved[name]
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C makes non-empty; the second one stops at once."""
+    asked: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = signal.signal(signal.SIGINT, note)
+    except ValueError:  # signals belong to the main thread
+        yield asked
+        return
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,77 @@
+"""Checkpoints: all arrays of a run in one file, with its state as JSON and a SHA-256 over both.
+
+A checkpoint is written beside the others and then renamed, so an acknowledged one is never lost, whatever kills the
+process. A damaged one is reported, and the one before it is used.
+"""
+
+import json
+import warnings
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scratchnn.errors import FileError
+from scratchnn.files import remove_stale_temporaries
+from scratchnn.layer import Array
+from scratchnn.weights import read_tensors, write_tensors
+
+KEPT = 2
+
+
+class Checkpoint(NamedTuple):
+    """What was saved: arrays by name, and anything JSON can hold."""
+
+    step: int
+    tensors: dict[str, Array]
+    state: dict[str, Any]
+
+
+def save(folder: Path, step: int, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of `step` and then drop all but the newest two; returns its path."""
+    path = folder / f"step-{step:08d}.safetensors"
+    text = json.dumps({"step": step, "state": dict(state)})
+    write_tensors(path, tensors, {"scratchnn": text, "sha256": _digest(tensors, text)})
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Read one checkpoint; FileError if anything in it is not as it was written."""
+    tensors, metadata = read_tensors(path)
+    if not isinstance(metadata, dict) or not {"scratchnn", "sha256"} <= metadata.keys():
+        raise FileError(f"{path} is a safetensors file but no checkpoint: its metadata lacks 'scratchnn' or 'sha256'")
+    text = metadata["scratchnn"]
+    found = _digest(tensors, text)
+    if found != metadata["sha256"]:
+        raise FileError(f"{path} is damaged: its SHA-256 is {found[:12]}..., {metadata['sha256'][:12]}... is expected")
+    content = json.loads(text)
+    return Checkpoint(content["step"], tensors, content["state"])
+
+
+def latest(folder: Path) -> Checkpoint | None:
+    """The newest readable checkpoint of a folder, or None if it holds none; damaged ones are warned about."""
+    remove_stale_temporaries(folder)
+    paths = _newest_first(folder)
+    for path in paths:
+        try:
+            return load(path)
+        except FileError as error:
+            warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
+    if paths:
+        raise FileError(f"{folder}: none of its {len(paths)} checkpoints can be read")
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+
+
+def _digest(tensors: Mapping[str, Array], text: str) -> str:
+    digest = sha256(text.encode())
+    for name in sorted(tensors):
+        array = tensors[name]
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""Data sets by name: `load("mnist")` finds them in the cache, in your folder, in package registries or on the web."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scratchnn.data import cache
+from scratchnn.data.idx import read_idx, write_idx
+from scratchnn.errors import DataError
+
+__all__ = ["Dataset", "describe", "load", "names", "read_idx", "write_idx"]
+
+FILES = {"mnist": cache.MNIST}
+CLASSES = {"mnist": tuple("0123456789")}
+
+Images = NDArray[np.uint8]  # [N,C,H,W]
+Labels = NDArray[np.int64]  # [N]
+Report = Callable[[str], Any]  # takes a line for the user
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A labelled data set in memory, in its canonical order."""
+
+    name: str
+    classes: tuple[str, ...]
+    train_images: Images = field(repr=False)
+    train_labels: Labels = field(repr=False)
+    test_images: Images = field(repr=False)
+    test_labels: Labels = field(repr=False)
+
+
+def names() -> tuple[str, ...]:
+    """The names that `load` knows."""
+    return tuple(FILES)
+
+
+@overload
+def load(name: str, split: None = None, *, report: Report | None = None) -> Dataset: ...
+@overload
+def load(name: str, split: Literal["train", "test"], *, report: Report | None = None) -> tuple[Images, Labels]: ...
+def load(name: str, split: str | None = None, *, report: Report | None = None) -> Dataset | tuple[Images, Labels]:
+    """Data set `name`, or only (images, labels) of its `split`; `report` gets a line per source that must be asked.
+
+    The first call may download some 15 MB; later ones need no network. `DataError` names all sources that failed.
+    """
+    _check_name(name)
+    if split not in (None, "train", "test"):
+        raise DataError(f"{name} has no split {split!r}; there are 'train' and 'test'")
+    arrays = [read_idx(content, file, len(content)) for file, content in _raw(name, report).items()]
+    train = arrays[0][:, None], arrays[1].astype(np.int64)  # [N,1,28,28], [N]
+    test = arrays[2][:, None], arrays[3].astype(np.int64)
+    if split is not None:
+        return train if split == "train" else test
+    return Dataset(name, CLASSES[name], *train, *test)
+
+
+def describe(name: str) -> dict[str, str | bool]:
+    """Whether data set `name` is cached (`cached`), where (`folder`), and both in one line for people (`state`)."""
+    _check_name(name)
+    place = cache.folder(name)
+    lacking = cache.missing(place, FILES[name])
+    state = f"not there yet, the first use fetches it into {place}" if lacking else f"cached in {place}"
+    return {"name": name, "cached": not lacking, "folder": str(place), "state": state}
+
+
+def _check_name(name: str) -> None:
+    """Refuse a data set that there is not."""
+    if name not in FILES:
+        raise DataError(f"no data set is called {name!r}; there are: {', '.join(names())}")
+
+
+def _raw(name: str, report: Report | None) -> dict[str, bytes]:
+    """The verified raw files, in the order of `FILES`: from the cache, else from the first source that has them."""
+    place = cache.folder(name)
+    data = cache.read(place, FILES[name])
+    if data is None:
+        from scratchnn.data import sources  # brings archives, subprocesses and TLS along: not before they are needed
+
+        cache.make(place)
+        data = sources.fetch(name, FILES[name], report or (lambda line: None))
+        cache.write(place, data)
+    return data
