@@ -1,0 +1,1 @@
+"""Benches: every kernel of the dispatch table, each implementation against the reference."""

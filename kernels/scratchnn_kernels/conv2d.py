@@ -10,6 +10,9 @@ For every y_bar: <conv2d(x, w), y_bar> = <x, conv2d_input_grad(y_bar, w)> = <w, 
 `conv2d_input_grad` is the transposed convolution.
 """
 
+import math
+from functools import lru_cache
+
 import numpy as np
 
 from scratchnn_kernels import check
@@ -127,10 +130,10 @@ def _conv2d_cpu(x: Array, weight: Array, window: Window, groups: int) -> Array:
     n, (oh, ow) = len(x), window.output_size(x.shape[2:])
     blocks = weight.reshape(groups, len(weight) // groups, -1)  # [G,O/G,CKL/G]
     y = np.empty((n, groups, blocks.shape[1], oh * ow), x.dtype)
-    columns = _columns_buffer(x, window)
+    columns, places = _columns_buffer(x, window), _places(window, x.shape[2:])
     for at in range(0, n, len(columns)):
         part = columns[: n - at]
-        _im2col(x[at : at + len(part)], part, *_numbers(window))
+        _im2col(x[at : at + len(part)], part, *places, *window.stride)
         np.matmul(blocks, part.reshape(len(part), groups, -1, oh * ow), out=y[at : at + len(part)])
     return y.reshape(n, len(weight), oh, ow)
 
@@ -139,22 +142,22 @@ def _conv2d_input_grad_cpu(dy: Array, weight: Array, input_size: tuple[int, int]
     n, _, oh, ow = dy.shape
     blocks = weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1)  # [G,CKL/G,O/G]
     dx = np.zeros((n, weight.shape[1] * groups, *input_size), dy.dtype)
-    columns = _columns_buffer(dx, window)
+    columns, places = _columns_buffer(dx, window), _places(window, input_size)
     for at in range(0, n, len(columns)):
         part = columns[: n - at]
         dy_part = dy[at : at + len(part)].reshape(len(part), groups, -1, oh * ow)
         np.matmul(blocks, dy_part, out=part.reshape(len(part), groups, -1, oh * ow))
-        _col2im(part, dx[at : at + len(part)], *_numbers(window))
+        _col2im(part, dx[at : at + len(part)], *places, *window.stride)
     return dx
 
 
 def _conv2d_weight_grad_cpu(dy: Array, x: Array, window: Window, groups: int) -> Array:
     n, out_channels, oh, ow = dy.shape
-    columns = _columns_buffer(x, window)
+    columns, places = _columns_buffer(x, window), _places(window, x.shape[2:])
     dw = np.zeros((groups, out_channels // groups, columns[0].size // (groups * oh * ow)), x.dtype)
     for at in range(0, n, len(columns)):
         part = columns[: n - at]
-        _im2col(x[at : at + len(part)], part, *_numbers(window))
+        _im2col(x[at : at + len(part)], part, *places, *window.stride)
         dy_part = dy[at : at + len(part)].reshape(len(part), groups, -1, oh * ow)
         dw += np.matmul(dy_part, part.reshape(len(part), groups, -1, oh * ow).swapaxes(2, 3)).sum(0)
     return dw.reshape(out_channels, x.shape[1] // groups, *window.kernel)
@@ -163,57 +166,67 @@ def _conv2d_weight_grad_cpu(dy: Array, x: Array, window: Window, groups: int) ->
 def _columns_buffer(x: Array, window: Window) -> Array:
     """Room for the columns [images,C,K,L,OH,OW] of as many images as COLUMN_BYTES holds."""
     shape = (x.shape[1], *window.kernel, *window.output_size(x.shape[2:]))
-    images = max(1, COLUMN_BYTES // (int(np.prod(shape)) * x.itemsize))
+    images = max(1, COLUMN_BYTES // (math.prod(shape) * x.itemsize))
     return np.empty((max(1, min(images, len(x))), *shape), x.dtype)
 
 
-def _numbers(window: Window) -> tuple[int, ...]:
-    return *window.stride, window.padding[0][0], window.padding[1][0], *window.dilation
+@lru_cache(maxsize=256)
+def _places(window: Window, size: tuple[int, int]) -> tuple[Array, Array]:
+    """Per axis and tap [K,3]: the cell that the tap of window 0 reads, and the windows [lo, hi) where it is inside."""
+    outputs, tables = window.output_size(size), []
+    for axis in (0, 1):
+        step = window.stride[axis]
+        first = np.arange(window.kernel[axis]) * window.dilation[axis] - window.padding[axis][0]
+        lo = np.clip(-(first // step), 0, outputs[axis])
+        hi = np.clip((size[axis] - 1 - first) // step + 1, lo, outputs[axis])
+        tables.append(np.stack([first, lo, hi], axis=1))
+    return tables[0], tables[1]
 
 
 @lazy_njit
-def _im2col(x: Array, columns: Array, s: int, t: int, top: int, left: int, d: int, e: int) -> None:
-    """columns[n,c,k,l,i,j] = x[n,c, i*s+k*d-top, j*t+l*e-left], zero outside of x."""
+def _im2col(x: Array, columns: Array, rows: Array, cols: Array, s: int, t: int) -> None:
+    """columns[n,c,k,l,i,j] = x[n,c, i*s + rows[k,0], j*t + cols[l,0]], zero outside of x."""
     n_images, channels, taps, taps_w, oh, ow = columns.shape
-    h, w = x.shape[2:]
     for n in range(n_images):
         for c in range(channels):
             for k in range(taps):
+                top, i_lo, i_hi = rows[k]
                 for l in range(taps_w):
-                    first = l * e - left
-                    lo = min(ow, max(0, -(first // t)))  # the columns j in [lo, hi) read inside of x
-                    hi = max(lo, min(ow, (w - 1 - first) // t + 1))
-                    for i in range(oh):
-                        row = columns[n, c, k, l, i]
-                        u = i * s + k * d - top
-                        if u < 0 or u >= h:
-                            row[:] = 0
-                            continue
-                        row[:lo] = 0
-                        row[hi:] = 0
-                        source = x[n, c, u]
-                        for j in range(lo, hi):
-                            row[j] = source[first + j * t]
-
-
-@lazy_njit
-def _col2im(columns: Array, dx: Array, s: int, t: int, top: int, left: int, d: int, e: int) -> None:
-    """The adjoint of _im2col: every column cell is added to the cell of dx that it was read from."""
-    n_images, channels, taps, taps_w, oh, ow = columns.shape
-    h, w = dx.shape[2:]
-    for n in range(n_images):
-        for c in range(channels):
-            for k in range(taps):
-                for l in range(taps_w):
-                    first = l * e - left
-                    lo = min(ow, max(0, -(first // t)))
-                    hi = max(lo, min(ow, (w - 1 - first) // t + 1))
-                    for i in range(oh):
-                        u = i * s + k * d - top
-                        if 0 <= u < h:
-                            row, target = columns[n, c, k, l, i], dx[n, c, u]
+                    left, lo, hi = cols[l]
+                    plane = columns[n, c, k, l]
+                    if i_hi - i_lo < oh or hi - lo < ow:
+                        plane[:] = 0
+                    for i in range(i_lo, i_hi):
+                        source, target = x[n, c, i * s + top], plane[i]
+                        if t == 1:  # slices of known bounds: the copy vectorises
+                            a, b = source[left + lo : left + hi], target[lo:hi]
+                            for j in range(b.size):
+                                b[j] = a[j]
+                        else:
                             for j in range(lo, hi):
-                                target[first + j * t] += row[j]
+                                target[j] = source[left + j * t]
+
+
+@lazy_njit
+def _col2im(columns: Array, dx: Array, rows: Array, cols: Array, s: int, t: int) -> None:
+    """The adjoint of _im2col: every column cell is added to the cell of dx that it was read from."""
+    n_images, channels, taps, taps_w, _, _ = columns.shape
+    for n in range(n_images):
+        for c in range(channels):
+            for k in range(taps):
+                top, i_lo, i_hi = rows[k]
+                for l in range(taps_w):
+                    left, lo, hi = cols[l]
+                    plane = columns[n, c, k, l]
+                    for i in range(i_lo, i_hi):
+                        target, source = dx[n, c, i * s + top], plane[i]
+                        if t == 1:
+                            a, b = source[lo:hi], target[left + lo : left + hi]
+                            for j in range(a.size):
+                                b[j] += a[j]
+                        else:
+                            for j in range(lo, hi):
+                                target[left + j * t] += source[j]
 
 
 register("conv2d", reference=_conv2d_reference, cpu=_conv2d_cpu)
