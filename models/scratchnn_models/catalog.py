@@ -3,13 +3,13 @@
 from importlib import import_module
 from types import ModuleType
 
-from scratchnn.errors import ScratchnnError
-
 MODELS = {"lenet": "a convolutional network that reads digits (LeCun et al. 1998); 98.9 % in a minute, 99.3 % in ten"}
 
 
 def module(model: str) -> ModuleType:
     """The module of a model; an error that lists all of them for a name that is none."""
+    from scratchnn.errors import ScratchnnError  # brings NumPy along: `scratchnn --help` does without
+
     if model not in MODELS:
         raise ScratchnnError(f"there is no model {model!r}; there is: {', '.join(MODELS)}")
     return import_module(f"scratchnn_models.{model}")

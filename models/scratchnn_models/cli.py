@@ -2,6 +2,7 @@
 
 import json as jsonlib
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,23 +16,30 @@ app = typer.Typer(
 )  # fmt: skip
 
 Model = Annotated[str, typer.Argument(help="A name from `scratchnn list`.")]
+RECIPE = "the recipe's"
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads [default: all cores].")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")]
 
 
 def main() -> None:
     """Run the command line; an error that scratchnn raises on purpose is one message and exit code 1."""
-    from scratchnn.errors import ScratchnnError
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: typer.echo(f"warning: {message}", err=True)
+        try:
+            app()
+        except Exception as error:
+            sys.exit(_explained(error))
+
+
+def _explained(error: Exception) -> int:
+    """Say in one message what ended the command; returns the exit code."""
+    from scratchnn.errors import ScratchnnError  # brings NumPy along: not before something has gone wrong
     from scratchnn_models.errors import Interrupted
 
-    try:
-        app()
-    except Interrupted as stop:
-        typer.echo(str(stop), err=True)
-        sys.exit(130)
-    except ScratchnnError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(1)
+    if not isinstance(error, ScratchnnError):
+        raise error
+    typer.echo(str(error) if isinstance(error, Interrupted) else f"error: {error}", err=True)
+    return 130 if isinstance(error, Interrupted) else 1
 
 
 @app.command("list")
@@ -77,17 +85,19 @@ def summary(
 def train(
     model: Model,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training data [default: the recipe's].")
+        int | None, typer.Option(min=1, help="Passes over the training data.", show_default=RECIPE)
     ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set from `scratchnn list`.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Fixes every random number.")] = 0,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default=RECIPE)] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate, above 0.", show_default=RECIPE)] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set from `scratchnn list`.", show_default=RECIPE)
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Fixes every random number.", show_default="0")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=2, help="Train with the seeds 0, 1, .. and report mean and spread.")
     ] = None,
     threads: Threads = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run [default: runs/MODEL-DATE].")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/MODEL-DATE")] = None,
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder, as it was configured.")
     ] = None,
@@ -102,8 +112,10 @@ def train(
 
     asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "data": data}
     changes = {name: value for name, value in asked.items() if value is not None}
-    if resume is not None and (changes or seeds or out):
+    if resume is not None and (changes or out or (seed, seeds, results) != (None, None, None)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
+    if seed is not None and seeds is not None:
+        raise typer.BadParameter("--seed is for one run, --seeds for several; choose one of them")
     if results is not None and seeds is None:
         raise typer.BadParameter("--results needs --seeds: one run has no spread")
     with training.limited(threads):
@@ -112,7 +124,7 @@ def train(
         elif resume is not None:
             report = training.resumed(model, resume)
         else:
-            report = training.begun(model, changes, seed, out)
+            report = training.begun(model, changes, seed or 0, out)
     for name, value in report.items():
         typer.echo(f"{name:20} {value}")
     _end(json, report)

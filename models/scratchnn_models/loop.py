@@ -53,13 +53,7 @@ def fit(task: Task, run: Run, title: str) -> float:
             done = step + 1
             meter.add(numbers)
             progress.update(done, numbers)
-            if done % LOG_EVERY == 0:
-                run.log({"step": done, **meter.take()})
-            if done % task.steps_per_epoch == 0:
-                measured = task.validate()
-                run.log({"step": done, **measured})
-                shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
-                progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
+            _measure(task, run, meter, progress, done)
             now = time.monotonic()
             if interrupt or done == task.steps or done % task.steps_per_epoch == 0 or now - saved_at > SAVE_EVERY:
                 run.save(done, task.tensors(), {"seconds": seconds + now - began, "meter": meter.sums})
@@ -67,6 +61,17 @@ def fit(task: Task, run: Run, title: str) -> float:
             if interrupt and done < task.steps:
                 raise Interrupted(f"stopped after step {done} of {task.steps}, saved in {run.folder}")
         return seconds + time.monotonic() - began
+
+
+def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: int) -> None:
+    """Log the means of the last steps, and after an epoch what validation says."""
+    if done % LOG_EVERY == 0:
+        run.log({"step": done, **meter.take()})
+    if done % task.steps_per_epoch == 0:
+        measured = task.validate()
+        run.log({"step": done, **measured})
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
+        progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
 
 
 class _Meter:

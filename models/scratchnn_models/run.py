@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ class Run:
             raise FileError(f"{folder} holds no run: {path.name} cannot be read ({error.strerror})") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FileError(f"{path} is damaged: {error}") from error
-        if not isinstance(config.get("model"), str) or not isinstance(config.get("recipe"), dict):
-            raise FileError(f"{path} is damaged: it names no model or no recipe")
+        for name, kind in {"model": str, "seed": int, "recipe": dict}.items():
+            if not isinstance(config.get(name), kind):
+                raise FileError(f"{path} is damaged: its {name!r} is {config.get(name)!r}")
         return cls(folder, config)
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -80,13 +81,12 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """All measurements so far; a last line that a crash cut short is left out."""
-        lines = self._metrics.read_text().splitlines() if self._metrics.exists() else []
+        lines = _read(self._metrics).split(b"\n")[:-1] if self._metrics.exists() else []
         records = []
-        for line in lines:
-            try:
-                records.append(json.loads(line))
-            except ValueError:
-                break
+        for number, line in enumerate(lines, 1):
+            records.append(_object(line, f"{self._metrics}, line {number}"))
+            if not isinstance(records[-1].get("step"), int):
+                raise FileError(f"{self._metrics}, line {number} is damaged: it names no step")
         return records
 
     def finish(self, result: Mapping[str, Any]) -> None:
@@ -96,17 +96,41 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """What the finished run reported, or None if it is not finished."""
         path = self.folder / "result.json"
-        result: dict[str, Any] | None = json.loads(path.read_text()) if path.exists() else None
-        return result
+        return _object(_read(path), str(path)) if path.exists() else None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _object(text: bytes, place: str) -> dict[str, Any]:
+    """The JSON object in a file's text; `place` stands in the error."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{place} is damaged: {error}") from error
+    if not isinstance(content, dict):
+        raise FileError(f"{place} is damaged: it holds no JSON object")
+    return content
 
 
 def environment() -> dict[str, Any]:
     """What a measurement depends on besides the code."""
-    packages = {name: version(name) for name in ("scratchnn", "numpy", "numba", "safetensors")}
+    packages = {name: _version(name) for name in ("scratchnn", "numpy", "numba", "safetensors")}
     return {
         "python": platform.python_version(), "platform": platform.platform(), "processor": processor(),
         "cores": os.cpu_count(), "commit": commit(), "command": " ".join(["scratchnn", *sys.argv[1:]]), **packages,
     }  # fmt: skip
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def processor() -> str:

@@ -1,0 +1,43 @@
+# `make train` and `make test` need Python >= 3.11 and make, nothing else.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+.PHONY: train test bench results readme gates clean
+
+train: $(VENV)/.train
+	$(BIN)/scratchnn train lenet --epochs 3 --seed 0
+
+test: $(VENV)/.test
+	$(BIN)/pytest -q -n auto
+
+bench: $(VENV)/.train
+	$(BIN)/scratchnn-bench
+
+results: $(VENV)/.train   # the numbers that the README quotes: five trainings, a quarter of an hour on two cores
+	$(BIN)/scratchnn train lenet --seeds 5 --out runs/lenet-results --results results/lenet.json
+
+readme: $(VENV)/.train    # its table and pictures, from results/ and the run of `make results`
+	$(BIN)/python docs/generate.py --run runs/lenet-results/seed-0
+
+gates: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.train: pyproject.toml | $(BIN)/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/.test: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/.train
