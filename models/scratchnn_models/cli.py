@@ -89,9 +89,7 @@ def train(
     ] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default=RECIPE)] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate, above 0.", show_default=RECIPE)] = None,
-    data: Annotated[
-        str | None, typer.Option(help="A data set from `scratchnn list`.", show_default=RECIPE)
-    ] = None,
+    data: Annotated[str | None, typer.Option(help="A data set from `scratchnn list`.", show_default=RECIPE)] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Fixes every random number.", show_default="0")] = None,
     seeds: Annotated[
         int | None, typer.Option(min=2, help="Train with the seeds 0, 1, .. and report mean and spread.")

@@ -14,12 +14,14 @@ maps, and one linear layer with softmax for the two hidden layers and the radial
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
 from scratchnn import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential, losses, optim, plot
 from scratchnn.data import Dataset
+from scratchnn.errors import ScratchnnError
 from scratchnn.layer import Array, Context, Tangent
 from scratchnn.random import stream
 from scratchnn.schedules import warmup_cosine
@@ -85,16 +87,22 @@ class Recipe:
     """How `scratchnn train lenet` trains; chosen on the last 5,000 training images, never on the test images."""
 
     data: str = "mnist"
-    epochs: int = 15
+    epochs: int = 20
     batch_size: int = 64
-    lr: float = 3e-3
+    lr: float = 4e-3
     warmup: float = 0.05  # share of the steps in which the rate rises
-    rotation: float = 7.0  # degrees
-    scale: float = 0.07
-    shear: float = 0.05
-    shift: float = 1.0  # pixels
+    rotation: float = 10.0  # degrees
+    scale: float = 0.1
+    shear: float = 0.1
+    shift: float = 1.5  # pixels
     elastic: float = 0.7  # pixels
     validation: int = 5000  # images held out of training
+
+    def __post_init__(self) -> None:
+        if not (self.lr > 0 and isfinite(self.lr)):
+            raise ScratchnnError(f"the learning rate is {self.lr}; a number above 0 is expected")
+        if self.epochs < 1:
+            raise ScratchnnError(f"the number of epochs is {self.epochs}; 1 or more is expected")
 
 
 class Training:
@@ -106,6 +114,11 @@ class Training:
         self.optimizer = optim.Adam(self.net.params(), recipe.lr)
         self.distortion = Distortion(recipe.rotation, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
         self.trained_on = len(data.train_images) - recipe.validation
+        if not 0 < recipe.batch_size <= self.trained_on:
+            raise ScratchnnError(
+                f"the batch size is {recipe.batch_size}; {data.name} has {self.trained_on} images to train on "
+                f"({recipe.validation} are held out for validation)"
+            )
         self.steps_per_epoch = self.trained_on // recipe.batch_size
         self.steps = self.steps_per_epoch * recipe.epochs
 

@@ -37,6 +37,9 @@ class Task(Protocol):
     def tensors(self) -> Mapping[str, Array]:
         """All arrays that a resumed run needs, by name: the arrays themselves, which restoring writes into."""
 
+    def finish(self, run: Run) -> dict[str, float]:
+        """Measure on the test data once, write weights and pictures, and return the numbers to report."""
+
 
 def fit(task: Task, run: Run, title: str) -> float:
     """Train to the end, from the newest checkpoint if there is one; returns the seconds spent on steps so far."""
@@ -100,11 +103,15 @@ def _checked(numbers: dict[str, float], step: int) -> dict[str, float]:
 
 def _restore(own: Mapping[str, Array], saved: Mapping[str, Array], run: Run) -> None:
     wrong = sorted(own.keys() ^ saved.keys())
-    wrong += [name for name in own if name in saved and own[name].shape != saved[name].shape]
+    wrong += [name for name in own if name in saved and _kind(own[name]) != _kind(saved[name])]
     if wrong:
         raise ScratchnnError(f"{run.checkpoints}: the checkpoint is of another network; {', '.join(wrong)} do not fit")
     for name, array in own.items():
         array[...] = saved[name]
+
+
+def _kind(array: Array) -> tuple[object, ...]:
+    return array.shape, array.dtype
 
 
 @contextmanager

@@ -1,28 +1,29 @@
 """Begin a run, go on with one, or repeat one over several seeds."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from scratchnn import data
 from scratchnn.errors import FileError, ScratchnnError
 from scratchnn_models import catalog, results
 from scratchnn_models.errors import Interrupted
-from scratchnn_models.loop import fit
+from scratchnn_models.loop import Task, fit
 from scratchnn_models.run import Run
 
 
 def begun(model: str, changes: dict[str, Any], seed: int, out: Path | None) -> dict[str, Any]:
     """Train `model` by its recipe with these changes; returns what it reports."""
-    recipe = replace(catalog.module(model).Recipe(), **changes)
-    dataset = _dataset(recipe.data)  # before the folder is made: a run that cannot begin leaves nothing behind
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run = Run.create(folder, {"model": model, "seed": seed, "recipe": asdict(recipe)})
-    return _completed(run, dataset)
+    run, task = _new(model, changes, seed, folder)
+    with _going_on_by("train", model, "--resume", str(folder)):
+        return _completed(run, task)
 
 
 def resumed(model: str, folder: Path) -> dict[str, Any]:
@@ -30,7 +31,8 @@ def resumed(model: str, folder: Path) -> dict[str, Any]:
     run = Run.reopen(folder)
     if run.config["model"] != model:
         raise ScratchnnError(f"{folder} is a run of {run.config['model']}, not of {model}")
-    return run.result() or _completed(run, _dataset(run.config["recipe"]["data"]))
+    with _going_on_by("train", model, "--resume", str(folder)):
+        return _continued(run)
 
 
 def over_seeds(
@@ -40,26 +42,28 @@ def over_seeds(
     folder = out or Path("runs") / f"{model}-{count}-seeds"
     recipe = asdict(replace(catalog.module(model).Recipe(), **changes))
     reports = []
-    for seed in range(count):
-        own = folder / f"seed-{seed}"
-        if not (own / "config.toml").exists():
-            reports.append(begun(model, changes, seed, own))
-            continue
-        if Run.reopen(own).config["recipe"] != recipe:
-            raise ScratchnnError(f"{own} holds a run with another recipe; choose another --out")
-        reports.append(resumed(model, own))
+    with _going_on_by(*sys.argv[1:]):
+        for seed in range(count):
+            own = folder / f"seed-{seed}"
+            if not (own / "config.toml").exists():
+                reports.append(_completed(*_new(model, changes, seed, own)))
+                continue
+            run = Run.reopen(own)
+            if run.config != {"model": model, "seed": seed, "recipe": recipe}:
+                raise ScratchnnError(f"{own} holds a run with another recipe; choose another --out")
+            reports.append(_continued(run))
     return _spread(model, reports, record)
 
 
 def evaluated(folder: Path) -> dict[str, Any]:
     """Test the weights of a finished run again."""
     run = Run.reopen(folder)
-    of = catalog.module(run.config["model"])
-    return {
-        "model": run.config["model"],
-        "run": str(folder),
-        **of.evaluate(run, _dataset(run.config["recipe"]["data"])),
-    }
+    model = run.config["model"]
+    of = catalog.module(model)
+    recipe = _recipe(of, run)
+    if run.result() is None:
+        raise FileError(f"{folder} is not finished; go on with: {_command('train', model, '--resume', str(folder))}")
+    return {"model": model, "run": str(folder), **of.evaluate(run, _dataset(recipe.data))}
 
 
 @contextmanager
@@ -75,17 +79,47 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
 
 
-def _completed(run: Run, dataset: data.Dataset) -> dict[str, Any]:
-    model, seed = run.config["model"], run.config["seed"]
+def _new(model: str, changes: dict[str, Any], seed: int, folder: Path) -> tuple[Run, Task]:
+    """The folder comes last: a run that cannot begin leaves nothing behind."""
     of = catalog.module(model)
+    recipe = replace(of.Recipe(), **changes)
+    task = of.Training(recipe, seed, _dataset(recipe.data))
+    return Run.create(folder, {"model": model, "seed": seed, "recipe": asdict(recipe)}), task
+
+
+def _continued(run: Run) -> dict[str, Any]:
+    of = catalog.module(run.config["model"])
+    recipe = _recipe(of, run)
+    return run.result() or _completed(run, of.Training(recipe, run.config["seed"], _dataset(recipe.data)))
+
+
+def _recipe(of: ModuleType, run: Run) -> Any:
+    """The recipe in a run's configuration, which somebody may have edited."""
+    place, found, own = run.folder / "config.toml", run.config["recipe"], asdict(of.Recipe())
+    if found.keys() != own.keys():
+        raise FileError(f"{place} does not fit this version's recipe: {', '.join(sorted(found.keys() ^ own.keys()))}")
+    for name, value in found.items():
+        if type(value) is not type(own[name]):
+            raise FileError(f"{place}: {name} is {value!r}; a {type(own[name]).__name__} is expected")
+    return of.Recipe(**found)
+
+
+@contextmanager
+def _going_on_by(*arguments: str) -> Iterator[None]:
+    """Tell whoever presses Ctrl-C how to go on."""
     try:
-        task = of.Training(of.Recipe(**run.config["recipe"]), seed, dataset)
-    except TypeError as error:
-        raise FileError(f"{run.folder / 'config.toml'} does not fit this version's recipe: {error}") from error
-    try:
-        seconds = fit(task, run, model)
-    except Interrupted as stop:
-        raise Interrupted(f"{stop}\ngo on with: scratchnn train {model} --resume {run.folder}") from None
+        yield
+    except (Interrupted, KeyboardInterrupt) as stop:
+        raise Interrupted(f"{str(stop) or 'stopped at once'}\ngo on with: {_command(*arguments)}") from None
+
+
+def _command(*arguments: str) -> str:
+    return shlex.join(["scratchnn", *arguments])
+
+
+def _completed(run: Run, task: Task) -> dict[str, Any]:
+    model, seed = run.config["model"], run.config["seed"]
+    seconds = fit(task, run, model)
     report = {
         "model": model, **task.finish(run), "seconds": round(seconds, 1), "steps": task.steps, "seed": seed,
         "run": str(run.folder),
