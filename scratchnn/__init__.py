@@ -2,7 +2,7 @@
 
 from importlib.metadata import version
 
-from scratchnn import losses, optim, schedules
+from scratchnn import data, losses, optim, schedules
 from scratchnn.activations import LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from scratchnn.batch_norm import BatchNorm1d, BatchNorm2d
 from scratchnn.containers import Residual, Sequential
@@ -10,11 +10,13 @@ from scratchnn.conv2d import Conv2d
 from scratchnn.conv_transpose2d import ConvTranspose2d
 from scratchnn.dropout import Dropout
 from scratchnn.errors import DataError, FileError, LayerError, ScratchnnError
+from scratchnn.gradcheck import GradcheckError, gradcheck
 from scratchnn.layer import Buffer, Layer, Param, frozen
 from scratchnn.linear import Linear
 from scratchnn.pooling import AvgPool2d, MaxPool2d
 from scratchnn.shape import Flatten, Reshape
 from scratchnn.topk import TopK
+from scratchnn.weights import load_weights, save_weights
 
 __version__ = version("scratchnn")
 
@@ -29,6 +31,7 @@ __all__ = [
     "Dropout",
     "FileError",
     "Flatten",
+    "GradcheckError",
     "Layer",
     "LayerError",
     "LeakyReLU",
@@ -44,8 +47,12 @@ __all__ = [
     "Softplus",
     "Tanh",
     "TopK",
+    "data",
     "frozen",
+    "gradcheck",
+    "load_weights",
     "losses",
     "optim",
+    "save_weights",
     "schedules",
 ]

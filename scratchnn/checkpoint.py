@@ -28,19 +28,24 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of `step` and then drop all but the newest two; returns its path."""
+    """Write the checkpoint of `step` and then drop all but it and the one before it; returns its path.
+
+    One of a later step goes too: it could not be read, or the training would have gone on from there.
+    """
     path = folder / f"step-{step:08d}.safetensors"
     text = json.dumps({"step": step, "state": dict(state)})
     write_tensors(path, tensors, {"scratchnn": text, "sha256": _digest(tensors, text)})
-    for old in _newest_first(folder)[KEPT:]:
-        old.unlink(missing_ok=True)
+    found = _newest_first(folder)
+    at = found.index(path)
+    for other in found[:at] + found[at + KEPT :]:
+        other.unlink(missing_ok=True)
     return path
 
 
 def load(path: Path) -> Checkpoint:
     """Read one checkpoint; FileError if anything in it is not as it was written."""
     tensors, metadata = read_tensors(path)
-    if not isinstance(metadata, dict) or not {"scratchnn", "sha256"} <= metadata.keys():
+    if not {"scratchnn", "sha256"} <= metadata.keys():
         raise FileError(f"{path} is a safetensors file but no checkpoint: its metadata lacks 'scratchnn' or 'sha256'")
     text = metadata["scratchnn"]
     found = _digest(tensors, text)

@@ -16,6 +16,7 @@ from scratchnn.files import write_atomic
 from scratchnn.layer import Array, Layer
 
 DTYPES = {"F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL"}  # BF16 has no NumPy dtype
+HEADER_LIMIT = 100_000_000  # bytes; the format's own bound
 
 
 def save_weights(layer: Layer, path: Path | str) -> None:
@@ -34,10 +35,15 @@ def load_weights(layer: Layer, path: Path | str, strict: bool = True) -> None:
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
     """Write arrays and string metadata as one safetensors file, atomically."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save
 
     whole = {name: np.asarray(array, order="C") for name, array in tensors.items()}
-    write_atomic(path, save(whole, dict(metadata) if metadata else None))
+    try:
+        content = save(whole, dict(metadata) if metadata else None)
+    except SafetensorError as error:
+        raise FileError(f"{path} cannot be written as safetensors, nothing there was changed: {error}") from error
+    write_atomic(path, content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
@@ -55,12 +61,12 @@ def parse_tensors(content: bytes, name: str) -> tuple[dict[str, Array], dict[str
     from safetensors.numpy import load
 
     header = _header(content, name)
-    metadata = header.pop("__metadata__", {})
+    metadata = header.pop("__metadata__", None) or {}
     for tensor, entry in header.items():
-        if not isinstance(entry, dict) or entry.get("dtype") not in DTYPES:
-            shown = entry.get("dtype") if isinstance(entry, dict) else entry
+        dtype = entry.get("dtype") if isinstance(entry, dict) else entry
+        if not isinstance(dtype, str) or dtype not in DTYPES:
             raise FileError(
-                f"{name}: tensor {tensor!r} has dtype {shown!r}; one of {', '.join(sorted(DTYPES))} is expected"
+                f"{name}: tensor {tensor!r} has dtype {dtype!r}; one of {', '.join(sorted(DTYPES))} is expected"
             )
     try:
         tensors = {key: np.array(array) for key, array in load(content).items()}
@@ -70,11 +76,11 @@ def parse_tensors(content: bytes, name: str) -> tuple[dict[str, Array], dict[str
 
 
 def _header(content: bytes, name: str) -> dict[str, Any]:
-    size = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or size > len(content) - 8:
+    size, most = int.from_bytes(content[:8], "little"), min(max(0, len(content) - 8), HEADER_LIMIT)
+    if len(content) < 8 or size > most:
         raise FileError(
-            f"{name} is damaged or no safetensors file: at offset 0, a header of {size} bytes is announced "
-            f"and {max(0, len(content) - 8)} bytes follow"
+            f"{name} is damaged or no safetensors file: at offset 0, a header of {size} bytes is announced, "
+            f"where at most {most} are possible"
         )
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -9,14 +9,14 @@ checked if they are there. The layer is in float64, and is left exactly as it wa
 Derivatives of forward come from the complex step, which is exact, wherever forward is analytic; where it is not (it
 uses np.abs, np.sign, np.clip and the like), from central differences. That choice never looks at backward. An input on
 a kink (a ReLU at 0, a tie in a max) has no derivative: then the point is moved a little, the report says so, and at the
-kink itself backward needs only be a mixture of the gradients beside it. Which one it is belongs to the layer's own tests.
+kink itself backward needs only be a mixture of the gradients beside it (which one is for the layer's own tests to say).
 """
 
 from typing import Any, Literal
 
 import numpy as np
 
-from scratchnn.gradcheck.contract import keeps_promises, well_formed
+from scratchnn.gradcheck.contract import keeps_promises, pure, well_formed
 from scratchnn.gradcheck.derivative import Kink
 from scratchnn.gradcheck.first_order import adjoint, gradient
 from scratchnn.gradcheck.report import Check, GradcheckError, Ledger, Report
@@ -60,6 +60,7 @@ def gradcheck(
 
 def _check(subject: Subject, ledger: Ledger, rng: np.random.Generator, method: str, second: bool | None) -> None:
     well_formed(subject, ledger, rng)
+    pure(subject, ledger, rng)
     gradient(subject, ledger, rng, method)
     if adjoint(subject, ledger, rng) or second:
         check_second_order(subject, ledger, rng, method, second)

@@ -10,7 +10,7 @@ CLOSE = 1e-5
 
 
 def likely_cause(expected: Array, got: Array, shares: Array | None = None, batch: int = 1) -> str:
-    """"; likely cause: ..", or nothing; shares [N,..] is what each sample of the batch adds to `expected`."""
+    """ "; likely cause: ..", or nothing; shares [N,..]: what forward says each sample adds to `expected`."""
     if got.shape != expected.shape or expected.size == 0:
         return ""
     cause = next(_causes(expected, got, shares, batch), "")
@@ -22,7 +22,7 @@ def _causes(expected: Array, got: Array, shares: Array | None, batch: int) -> It
         yield "a division by zero, or an overflow"
     if not got.any():
         yield "got is zero everywhere: is this gradient forgotten?"
-    if not expected.any():
+    if shares is not None and not expected.any():
         yield "expected is zero everywhere: forward does not depend on it"
     yield from _multiples(expected, got, batch)
     yield from _batch_mixups(got, shares)
@@ -66,7 +66,7 @@ def _part_wrong(expected: Array, got: Array) -> Iterator[str]:
     inner = (..., *(slice(1, -1),) * min(2, max(0, expected.ndim - 2)))
     if expected.ndim > 2 and not wrong[inner].any():
         yield "only cells at the border are wrong: is it the padding?"
-    if len(expected) > 1 and not wrong[0].any():
+    if len(expected) > 1 and not wrong[0].any() and wrong[1:].mean() > 0.7:
         yield "index 0 of the first axis is right and others are not: does something forget or mix up the batch?"
     if wrong.sum() <= wrong.size / 2:
         yield f"only {int(wrong.sum())} of {wrong.size} elements are wrong: a special case, a border or an index?"

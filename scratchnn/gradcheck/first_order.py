@@ -1,8 +1,8 @@
 """First order: backward against derivatives of forward, and jvp against backward.
 
-    gradient          d<forward(p + t v), w>/dt = <v, backward(w)>      for the input and each parameter p
-    adjoint           <jvp(v), w> = <v, backward(w)>                    no differencing at all
-    absent tangents   None means zero, and jvp is linear
+gradient          d<forward(p + t v), w>/dt = <v, backward(w)>      for the input and each parameter p
+adjoint           <jvp(v), w> = <v, backward(w)>                    no differencing at all
+absent tangents   None means zero, and jvp is linear
 """
 
 from functools import partial
@@ -11,8 +11,8 @@ import numpy as np
 
 from scratchnn.gradcheck.causes import likely_cause
 from scratchnn.gradcheck.derivative import derive, slope
-from scratchnn.gradcheck.report import FLOOR, Ledger, worst_element
-from scratchnn.gradcheck.subject import INPUT, Subject
+from scratchnn.gradcheck.report import FLOORS, Ledger, peak, worst_element
+from scratchnn.gradcheck.subject import Subject
 from scratchnn.layer import Array
 
 DRAWS = 3
@@ -29,7 +29,7 @@ def gradient(subject: Subject, ledger: Ledger, rng: np.random.Generator, method:
             v = rng.standard_normal(got.shape)
             y_dot, used = derive(partial(_along, subject, name, v), method)
             explain = partial(_explain, subject, name, w, got, used)
-            floor = _floor(subject, name, w * y)
+            floor = FLOORS[used] * _scale(subject, name, w * y)
             ledger.sums("gradient", name, w * y_dot, v * got, explain, method=used, floor=floor)
 
 
@@ -56,12 +56,12 @@ def _adjoint(subject: Subject, ledger: Ledger, rng: np.random.Generator) -> None
             y_dot, _, _ = subject.push({name: v})
             ledger.holds("shape", "jvp", y_dot.shape == y.shape, f"y_dot {y_dot.shape}, y {y.shape}")
             explain = partial(_explain_tangent, subject, name, v, y_dot)
-            ledger.sums("adjoint", name, v * grads[name], w * y_dot, explain, floor=_floor(subject, name, w * y))
+            ledger.sums("adjoint", name, v * grads[name], w * y_dot, explain, floor=_scale(subject, name, w * y))
 
 
 def _absent_tangents(subject: Subject, ledger: Ledger, rng: np.random.Generator) -> None:
     direction = subject.direction(rng)
-    floor = FLOOR * float(np.abs(subject.forward()[0]).max(initial=0.0))
+    floor = peak(subject.forward()[0])
     singles = {name: subject.push({name: v})[0] for name, v in direction.items()}
     zeros = {name: np.zeros_like(v) for name, v in direction.items()}
     ledger.holds("absent tangents", "none at all", not subject.push({})[0].any(), "jvp is not zero without a tangent")
@@ -76,10 +76,11 @@ def _along(subject: Subject, name: str, v: Array, t: complex) -> Array:
     return subject.forward({name: v}, t)[0]
 
 
-def _floor(subject: Subject, name: str, terms: Array) -> float:
+def _scale(subject: Subject, name: str, terms: Array) -> float:
+    """What a derivative of sum(terms) is of the order of, if nothing cancels."""
     here = subject.point[name]
     size = np.sqrt((here * here).mean()) if here.size else 1.0
-    return FLOOR * float(np.abs(terms).sum()) / max(1.0, float(size))
+    return float(np.abs(terms).sum()) / max(1.0, float(size))
 
 
 def _explain(subject: Subject, name: str, w: Array, got: Array, method: str) -> str:
@@ -95,9 +96,8 @@ def _explain(subject: Subject, name: str, w: Array, got: Array, method: str) -> 
     expected = shares.sum(0)
     if size > ELEMENTS:
         return f"of {ELEMENTS} elements (flat), {worst_element(expected, got.flat[chosen])}"
-    per_sample = None if name == INPUT else shares.reshape(batch, *got.shape)
-    expected = expected.reshape(got.shape)
-    return worst_element(expected, got) + likely_cause(expected, got, per_sample, batch)
+    expected, shares = expected.reshape(got.shape), shares.reshape(batch, *got.shape)
+    return worst_element(expected, got) + likely_cause(expected, got, shares, batch)
 
 
 def _explain_tangent(subject: Subject, name: str, v: Array, got: Array) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scratchnn.errors import LayerError
-from scratchnn.gradcheck.report import GradcheckError
+from scratchnn.gradcheck.report import GradcheckError, label
 from scratchnn.layer import Array, Context
 
 INPUT = "the input"
@@ -72,7 +72,7 @@ class Subject:
             raise
         except Exception as error:
             problem = f"{method} raised {type(error).__name__}: {error}"
-            raise GradcheckError(repr(self.layer), "runs", method, problem) from error
+            raise GradcheckError(label(self.layer), "runs", method, problem) from error
 
     def has(self, method: str) -> bool:
         """Whether the layer has this pass by name; it may still say "not implemented" when it is called."""
@@ -89,7 +89,8 @@ class Subject:
 
     def _moved(self, name: str, direction: Mapping[str, Array], t: complex) -> Array:
         here = self.point[name]
-        return here + t * direction[name] if name in direction else here.copy()
+        moved: Array = here + t * direction[name] if name in direction else here.copy()
+        return moved
 
 
 def named_params(layer: Any) -> dict[str, Any]:
