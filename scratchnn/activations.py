@@ -87,6 +87,8 @@ class Softplus(Layer):
     """y = log(1 + e^(beta x)) / beta;  dx = dy sigmoid(beta x). Exact everywhere: there is no linear threshold."""
 
     def __init__(self, beta: float = 1.0) -> None:
+        if beta <= 0:
+            raise kernels.KernelError(f"beta={beta}; a positive number is expected")
         self.beta = beta
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:

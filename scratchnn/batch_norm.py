@@ -33,6 +33,8 @@ class BatchNorm2d(Layer):
         self, num_features: int, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:  # fmt: skip
+        if num_features < 1:
+            raise KernelError(f"num_features={num_features}; at least 1 is expected")
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Param(np.ones(num_features, dtype)) if affine else None
         self.bias = Param(np.zeros(num_features, dtype)) if affine else None
@@ -43,6 +45,8 @@ class BatchNorm2d(Layer):
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
         self._check(x)
         if train:
+            if x.size // self.num_features < 2:
+                raise KernelError("training needs more than one value a channel; use a larger batch or train=False")
             x_hat, inv_std, mean, var = kernels.normalize(x, _axes(x), self.eps)
             self._track(mean, var, x.size // self.num_features)
         else:
@@ -99,8 +103,6 @@ class BatchNorm2d(Layer):
         return scaled
 
     def _track(self, mean: Array, var: Array, count: int) -> None:
-        if count < 2:
-            raise KernelError("training needs more than one value a channel; use a larger batch or train=False")
         for buffer, batch in ((self.running_mean, mean), (self.running_var, var * (count / (count - 1)))):
             # in place: a state dict holds this very array; .real: the complex step must not leak into the state
             buffer.data += self.momentum * (batch.real.reshape(-1) - buffer.data)

@@ -4,6 +4,7 @@ A checkpoint is written beside the others and then renamed, so an acknowledged o
 process. A damaged one is reported, and the one before it is used.
 """
 
+import contextlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -28,17 +29,12 @@ class Checkpoint(NamedTuple):
 
 
 def save(folder: Path, step: int, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of `step` and then drop all but it and the one before it; returns its path.
-
-    One of a later step goes too: it could not be read, or the training would have gone on from there.
-    """
+    """Write the checkpoint of `step` and then drop all but the newest two; returns its path."""
     path = folder / f"step-{step:08d}.safetensors"
     text = json.dumps({"step": step, "state": dict(state)})
     write_tensors(path, tensors, {"scratchnn": text, "sha256": _digest(tensors, text)})
-    found = _newest_first(folder)
-    at = found.index(path)
-    for other in found[:at] + found[at + KEPT :]:
-        other.unlink(missing_ok=True)
+    for old in _newest_first(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
     return path
 
 
@@ -56,16 +52,25 @@ def load(path: Path) -> Checkpoint:
 
 
 def latest(folder: Path) -> Checkpoint | None:
-    """The newest readable checkpoint of a folder, or None if it holds none; damaged ones are warned about."""
+    """The newest readable checkpoint of a folder, or None if it holds none.
+
+    Damaged ones are warned about; if an older one can be read, they end in .damaged and count no longer.
+    """
     remove_stale_temporaries(folder)
-    paths = _newest_first(folder)
-    for path in paths:
+    damaged: list[Path] = []
+    for path in _newest_first(folder):
         try:
-            return load(path)
+            found = load(path)
         except FileError as error:
             warnings.warn(f"{error}; trying the checkpoint before it", stacklevel=2)
-    if paths:
-        raise FileError(f"{folder}: none of its {len(paths)} checkpoints can be read")
+            damaged.append(path)
+            continue
+        for other in damaged:
+            with contextlib.suppress(OSError):  # a folder that is only read from
+                other.rename(other.with_suffix(".damaged"))
+        return found
+    if damaged:
+        raise FileError(f"{folder}: none of its {len(damaged)} checkpoints can be read")
     return None
 
 

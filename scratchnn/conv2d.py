@@ -8,6 +8,7 @@ import numpy.typing as npt
 import scratchnn_kernels as kernels
 from scratchnn.initialize import uniform_fan_in
 from scratchnn.layer import Array, Context, Layer, Param, Tangent, product_rule
+from scratchnn_kernels import check
 from scratchnn_kernels.geometry import Padding, Pair, conv_window, pair
 
 
@@ -40,6 +41,7 @@ class Conv2d(Layer):
         return self._input_grad(dy, self.weight.data, x)
 
     def backward_params(self, dy: Array, x: Context) -> None:
+        check.gradient(dy, self._output_shape(x), x)
         if self.weight.trainable:
             self.weight.grad += self._weight_grad(dy, x)
         if self.bias and self.bias.trainable:
@@ -61,6 +63,11 @@ class Conv2d(Layer):
         w, w_dot = self.weight.data, self.weight.dot
         dx_dot = product_rule(lambda g, v: self._input_grad(g, v, x), dy, dy_dot, w, w_dot)
         return self._input_grad(dy, w, x), dx_dot
+
+    def _output_shape(self, x: Array) -> tuple[int, ...]:
+        sliding = (self.geometry[name] for name in ("stride", "padding", "dilation"))
+        window = conv_window(self.weight.data.shape[2:], *sliding)
+        return len(x), len(self.weight.data), *window.output_size(x.shape[2:])
 
     def _conv(self, x: Array, weight: Array) -> Array:
         return kernels.conv2d(x, weight, **self.geometry)

@@ -9,6 +9,7 @@ import scratchnn_kernels as kernels
 from scratchnn.conv2d import check_channels, shown
 from scratchnn.initialize import uniform_fan_in
 from scratchnn.layer import Array, Context, Layer, Param, Tangent, product_rule
+from scratchnn_kernels import check
 from scratchnn_kernels.geometry import Pair, pair
 
 
@@ -41,25 +42,26 @@ class ConvTranspose2d(Layer):
     ) -> tuple[Array, Context]:
         extra: dict[str, Any] = {"output_padding": self.output_padding, "output_size": output_size}
         bias = None if self.bias is None else self.bias.data
-        return kernels.conv_transpose2d(x, self.weight.data, bias, **extra, **self.geometry), (x, output_size)
+        y = kernels.conv_transpose2d(x, self.weight.data, bias, **extra, **self.geometry)
+        return y, (x, y.shape)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         self.backward_params(dy, ctx)
         return self._input_grad(dy, self.weight.data)
 
     def backward_params(self, dy: Array, ctx: Context) -> None:
+        x, y_shape = ctx
+        check.gradient(dy, y_shape, x)
         if self.weight.trainable:
-            self.weight.grad += self._weight_grad(dy, ctx[0])
+            self.weight.grad += self._weight_grad(dy, x)
         if self.bias and self.bias.trainable:
             self.bias.grad += dy.sum((0, 2, 3))
 
     def jvp(self, x_dot: Tangent, ctx: Context) -> tuple[Tangent, Context]:
-        x, size = ctx
+        x, y_shape = ctx
 
         def transposed(a: Array, weight: Array) -> Array:
-            return kernels.conv_transpose2d(
-                a, weight, output_padding=self.output_padding, output_size=size, **self.geometry
-            )
+            return kernels.conv_transpose2d(a, weight, output_size=y_shape[2:], **self.geometry)
 
         y_dot = product_rule(transposed, x, x_dot, self.weight.data, self.weight.dot)
         if self.bias and self.bias.dot is not None:

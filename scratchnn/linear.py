@@ -6,6 +6,7 @@ import numpy.typing as npt
 import scratchnn_kernels as kernels
 from scratchnn.initialize import uniform_fan_in
 from scratchnn.layer import Array, Context, Layer, Param, Tangent, product_rule
+from scratchnn_kernels import KernelError, check
 
 
 class Linear(Layer):
@@ -18,6 +19,8 @@ class Linear(Layer):
         self, in_features: int, out_features: int, *, bias: bool = True, rng: np.random.Generator | None = None,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:  # fmt: skip
+        if min(in_features, out_features) < 1:
+            raise KernelError(f"in_features={in_features}, out_features={out_features}; at least 1 is expected")
         self.in_features, self.out_features = in_features, out_features
         weight, offset = uniform_fan_in((out_features, in_features), (out_features,), in_features, rng, dtype)
         self.weight = Param(weight)
@@ -31,6 +34,7 @@ class Linear(Layer):
         return kernels.linear_input_grad(dy, self.weight.data)
 
     def backward_params(self, dy: Array, x: Context) -> None:
+        check.gradient(dy, (*x.shape[:-1], self.out_features), x)
         if self.weight.trainable:
             self.weight.grad += kernels.linear_weight_grad(dy, x)
         if self.bias and self.bias.trainable:

@@ -35,7 +35,7 @@ def bce_with_logits(x: Array, target: Array, *, reduction: Reduction = "mean") -
     if target.size and (target.real.min() < 0 or target.real.max() > 1):
         raise KernelError(f"target runs from {target.min()} to {target.max()}; probabilities in [0,1] are expected")
     # softplus(x) - t x, with x's larger part cancelled before it is rounded: exact also for a large |x|
-    value = kernels.softplus(-np.sign(x.real) * x) + x * ((x.real > 0) - target)
+    value = kernels.softplus(np.where(x.real > 0, -x, x)) + x * ((x.real > 0) - target)
     return _reduce(value, kernels.sigmoid(x) - target, x.size, reduction)
 
 

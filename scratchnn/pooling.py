@@ -6,6 +6,7 @@ import numpy as np
 
 import scratchnn_kernels as kernels
 from scratchnn.layer import Array, Context, Layer, Tangent
+from scratchnn_kernels import check
 from scratchnn_kernels.geometry import Pair, pool_window
 
 
@@ -57,16 +58,20 @@ class AvgPool2d(Layer):
         }  # fmt: skip
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
-        return kernels.avg_pool2d(x, **self.geometry), x.shape[2:]
+        y = kernels.avg_pool2d(x, **self.geometry)
+        return y, (x.shape[2:], y.shape)
 
-    def backward(self, dy: Array, size: Context) -> Array:
+    def backward(self, dy: Array, ctx: Context) -> Array:
+        size, shape = ctx
+        check.floating("dy", dy)
+        check.same_shape("dy", dy, shape)
         return kernels.avg_pool2d_input_grad(dy, size, **self.geometry)
 
-    def jvp(self, x_dot: Tangent, size: Context) -> tuple[Tangent, Context]:
+    def jvp(self, x_dot: Tangent, ctx: Context) -> tuple[Tangent, Context]:
         return None if x_dot is None else kernels.avg_pool2d(x_dot, **self.geometry), None
 
-    def backward_jvp(self, dy: Array, dy_dot: Tangent, size: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
-        return self.backward(dy, size), None if dy_dot is None else self.backward(dy_dot, size)
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, ctx: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return self.backward(dy, ctx), None if dy_dot is None else self.backward(dy_dot, ctx)
 
     def __repr__(self) -> str:
         return f"AvgPool2d({_shown(self.geometry)})"

@@ -21,16 +21,17 @@ class Reshape(Layer):
         cells, known = prod(x.shape[1:]), prod(s for s in self.shape if s != -1)
         if cells % known or (-1 not in self.shape and cells != known):
             raise KernelError(f"x is {check.describe(x)}; its {cells} cells a sample do not fill {[*self.shape]}")
-        return x.reshape(len(x), *(cells // known if s == -1 else s for s in self.shape)), x.shape
+        y = x.reshape(len(x), *(cells // known if s == -1 else s for s in self.shape))
+        return y, (x.shape, y.shape)
 
-    def backward(self, dy: Array, shape: Context) -> Array:
-        return _back(dy, shape)
+    def backward(self, dy: Array, shapes: Context) -> Array:
+        return _back(dy, shapes)
 
-    def jvp(self, x_dot: Tangent, shape: Context) -> tuple[Tangent, Context]:
+    def jvp(self, x_dot: Tangent, shapes: Context) -> tuple[Tangent, Context]:
         return None if x_dot is None else self.forward(x_dot)[0], None
 
-    def backward_jvp(self, dy: Array, dy_dot: Tangent, shape: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
-        return _back(dy, shape), None if dy_dot is None else _back(dy_dot, shape)
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, shapes: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return _back(dy, shapes), None if dy_dot is None else _back(dy_dot, shapes)
 
     def __repr__(self) -> str:
         return f"Reshape({', '.join(map(str, self.shape))})"
@@ -43,20 +44,20 @@ class Flatten(Layer):
         check.floating("x", x)
         if x.ndim < 2:
             raise KernelError(f"x is {check.describe(x)}; at least two axes [N,..] are expected")
-        return x.reshape(len(x), prod(x.shape[1:])), x.shape
+        y = x.reshape(len(x), prod(x.shape[1:]))
+        return y, (x.shape, y.shape)
 
-    def backward(self, dy: Array, shape: Context) -> Array:
-        return _back(dy, shape)
+    def backward(self, dy: Array, shapes: Context) -> Array:
+        return _back(dy, shapes)
 
-    def jvp(self, x_dot: Tangent, shape: Context) -> tuple[Tangent, Context]:
+    def jvp(self, x_dot: Tangent, shapes: Context) -> tuple[Tangent, Context]:
         return None if x_dot is None else self.forward(x_dot)[0], None
 
-    def backward_jvp(self, dy: Array, dy_dot: Tangent, shape: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
-        return _back(dy, shape), None if dy_dot is None else _back(dy_dot, shape)
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, shapes: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return _back(dy, shapes), None if dy_dot is None else _back(dy_dot, shapes)
 
 
-def _back(dy: Array, shape: tuple[int, ...]) -> Array:
+def _back(dy: Array, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
     check.floating("dy", dy)
-    if dy.shape[:1] != shape[:1] or dy.size != prod(shape):
-        raise KernelError(f"dy is {check.describe(dy)}; the {prod(shape)} cells of an input {[*shape]} are expected")
-    return dy.reshape(shape)
+    check.same_shape("dy", dy, shapes[1])
+    return dy.reshape(shapes[0])

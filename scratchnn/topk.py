@@ -13,6 +13,8 @@ class TopK(Layer):
     """
 
     def __init__(self, k: int, axis: int = -1) -> None:
+        if k < 1:
+            raise kernels.KernelError(f"k={k}; at least 1 is expected")
         self.k, self.axis = k, axis
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:

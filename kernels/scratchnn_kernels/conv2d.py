@@ -87,8 +87,8 @@ def _check_groups(groups: int, out_channels: int, in_channels: int) -> None:
 def _conv2d_reference(x: Array, weight: Array, window: Window, groups: int) -> Array:
     xp = array_module(x)
     view = windows(x, window)  # [N,C,OH,OW,K,L]
-    view = view.reshape(len(x), groups, -1, *view.shape[2:])  # [N,G,C/G,OH,OW,K,L]
-    blocks = weight.reshape(groups, -1, *weight.shape[1:])  # [G,O/G,C/G,K,L]
+    view = _blocked(view, 1, groups)  # [N,G,C/G,OH,OW,K,L]
+    blocks = _blocked(weight, 0, groups)  # [G,O/G,C/G,K,L]
     y: Array = xp.einsum("ngcijkl,gockl->ngoij", view, blocks, optimize=True)
     return y.reshape(len(x), len(weight), *y.shape[3:])  # [N,O,OH,OW]
 
@@ -99,8 +99,8 @@ def _conv2d_input_grad_reference(
     xp = array_module(dy)
     (n, _, oh, ow), (h, w) = dy.shape, input_size
     (top, bottom), (left, right) = window.overhang(input_size)
-    dy = dy.reshape(n, groups, -1, oh, ow)
-    blocks = weight.reshape(groups, -1, *weight.shape[1:])
+    dy = _blocked(dy, 1, groups)  # [N,G,O/G,OH,OW]
+    blocks = _blocked(weight, 0, groups)  # [G,O/G,C/G,K,L]
     (s, t), (d, e) = window.stride, window.dilation
     channels = weight.shape[1] * groups
     padded: Array = xp.zeros((n, channels, top + h + bottom, left + w + right), check.result_type(dy, weight))
@@ -114,10 +114,15 @@ def _conv2d_input_grad_reference(
 def _conv2d_weight_grad_reference(dy: Array, x: Array, window: Window, groups: int) -> Array:
     xp = array_module(x)
     view = windows(x, window)
-    view = view.reshape(len(x), groups, -1, *view.shape[2:])  # [N,G,C/G,OH,OW,K,L]
-    blocks = dy.reshape(len(dy), groups, -1, *dy.shape[2:])  # [N,G,O/G,OH,OW]
+    view = _blocked(view, 1, groups)  # [N,G,C/G,OH,OW,K,L]
+    blocks = _blocked(dy, 1, groups)  # [N,G,O/G,OH,OW]
     dw: Array = xp.einsum("ngcijkl,ngoij->gockl", view, blocks, optimize=True)
-    return dw.reshape(-1, *dw.shape[2:])  # [O,C/G,K,L]
+    return dw.reshape(dy.shape[1], *dw.shape[2:])  # [O,C/G,K,L]
+
+
+def _blocked(a: Array, axis: int, groups: int) -> Array:
+    """The channels on `axis` as two axes, [groups, channels/groups]."""
+    return a.reshape(*a.shape[:axis], groups, a.shape[axis] // groups, *a.shape[axis + 1 :])
 
 
 # --- CPU: im2col by Numba, then one BLAS product an image ---

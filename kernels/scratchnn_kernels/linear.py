@@ -17,6 +17,8 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | No
     check.same_precision("x", x, "weight", weight)
     if x.ndim < 2 or x.shape[-1] != weight.shape[1]:
         raise KernelError(f"x is {check.describe(x)}; [N,..,{weight.shape[1]}] is expected")
+    if bias is not None:
+        check.same_shape("bias", bias, weight.shape[:1])
     y: Array = choose("linear", impl, x, weight)(x, weight)
     return y if bias is None else y + bias
 

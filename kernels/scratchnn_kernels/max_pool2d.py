@@ -56,13 +56,13 @@ def max_unpool2d(
     H = (OH-1)*stride - 2*padding + kernel_size, or output_size (H, W). Values that share a winner are an error.
     """
     check.floating("y", y, "NCHW")
+    check.same_shape("y", y, indices.shape)
     if output_size is None:
         window = pool_window(kernel_size, stride, padding, 1, False)
         sides = zip(y.shape[2:], window.stride, window.padding, window.kernel, strict=True)
         height, width = [(o - 1) * s - sum(p) + k for o, s, p, k in sides]
         output_size = (height, width)
-    planes = indices.reshape(*indices.shape[:2], -1)
-    ordered = array_module(y).sort(planes, axis=-1)
+    ordered = array_module(y).sort(_flat(indices), axis=-1)
     if (ordered[..., 1:] == ordered[..., :-1]).any():
         raise KernelError("indices name one cell twice, so the windows overlap; max_pool2d_scatter sums such values")
     return max_pool2d_scatter(y, indices, output_size, impl=impl)
@@ -77,6 +77,11 @@ def _check_indices(indices: Array, planes: tuple[int, ...]) -> None:
         )
 
 
+def _flat(planes: Array) -> Array:
+    """[N,C,H,W] as [N,C,H*W]."""
+    return planes.reshape(*planes.shape[:2], planes.shape[2] * planes.shape[3])
+
+
 # --- reference ---
 
 
@@ -85,7 +90,10 @@ def _max_pool2d_reference(x: Array, window: Window) -> tuple[Array, Array]:
     view = windows(x, window, fill=-np.inf)
     n, c, oh, ow, k, l = view.shape
     view = view.reshape(n, c, oh, ow, k * l)
+    real = windows(xp.ones_like(x, bool), window).reshape(view.shape)  # False at padding
     tap = xp.argmax(view.real, axis=-1)  # the first of equals; a NaN first of all
+    padding_won = ~xp.take_along_axis(real, tap[..., None], axis=-1)[..., 0]
+    tap = xp.where(padding_won, xp.argmax(real, axis=-1), tap)  # only against -inf, and then the first real tap wins
     y = xp.take_along_axis(view, tap[..., None], axis=-1)[..., 0]
     (s, t), (d, e), ((top, _), (left, _)) = window.stride, window.dilation, window.padding
     u = xp.arange(oh)[:, None] * s + tap // l * d - top
@@ -96,8 +104,7 @@ def _max_pool2d_reference(x: Array, window: Window) -> tuple[Array, Array]:
 
 def _gather_reference(plane: Array, indices: Array) -> Array:
     xp = array_module(plane)
-    flat = plane.reshape(*plane.shape[:2], -1)
-    out: Array = xp.take_along_axis(flat, indices.reshape(*indices.shape[:2], -1), axis=-1)
+    out: Array = xp.take_along_axis(_flat(plane), _flat(indices), axis=-1)
     return out.reshape(indices.shape)
 
 
@@ -106,7 +113,8 @@ def _scatter_reference(y: Array, indices: Array, size: tuple[int, int]) -> Array
     n, c = y.shape[:2]
     out: Array = xp.zeros((n * c, size[0] * size[1]), y.dtype)
     planes = xp.arange(n * c)[:, None]
-    xp.add.at(out, (planes, indices.reshape(n * c, -1)), y.reshape(n * c, -1))
+    cells = n * c, y.shape[2] * y.shape[3]
+    xp.add.at(out, (planes, indices.reshape(cells)), y.reshape(cells))
     return out.reshape(n, c, *size)
 
 

@@ -36,7 +36,9 @@ def _reference(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]
     z = z - z.real.max(1, keepdims=True)  # softmax does not see the shift, and e^z cannot overflow
     e = xp.exp(z)
     total = e.sum(1, keepdims=True)
-    loss = xp.log(total[:, 0]) - (1 - smoothing) * z[rows, target] - smoothing / classes * z.sum(1)
+    loss = xp.log(total[:, 0]) - (1 - smoothing) * z[rows, target]
+    if smoothing:  # 0 * -inf is a NaN, and an excluded class has a logit of -inf
+        loss = loss - smoothing / classes * z.sum(1)
     dz = e / total - smoothing / classes
     dz[rows, target] -= 1 - smoothing
     return loss, dz

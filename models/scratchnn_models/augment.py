@@ -73,11 +73,11 @@ def _blend(length: int, cells: int) -> Array:
 def _sample(images: Array, rows: Array, columns: Array) -> Array:
     """images[n,c, rows[n,i,j], columns[n,i,j]] by bilinear interpolation; positions in pixels, 0 outside."""
     n, c, h, w = images.shape
-    padded = np.pad(images, ((0, 0), (0, 0), (1, 1), (1, 1)))
-    rows, columns = np.clip(rows + 1, 0, h + 0.999), np.clip(columns + 1, 0, w + 0.999)
+    padded = np.pad(images, ((0, 0), (0, 0), (1, 2), (1, 2)))
+    rows, columns = np.clip(rows + 1, 0, h + 1), np.clip(columns + 1, 0, w + 1)
     top, left = rows.astype(np.int32), columns.astype(np.int32)
     down, right = (rows - top)[:, None], (columns - left)[:, None]  # [N,1,H,W]
-    width = w + 2
+    width = w + 3
     corner = top * width + left  # into a padded plane
     planes = np.arange(n * c, dtype=np.int32).reshape(n, c, 1, 1) * (padded.shape[2] * width)
     at = planes + corner[:, None]  # [N,C,H,W]

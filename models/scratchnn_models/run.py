@@ -56,7 +56,7 @@ class Run:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise FileError(f"{path} is damaged: {error}") from error
         for name, kind in {"model": str, "seed": int, "recipe": dict}.items():
-            if not isinstance(config.get(name), kind):
+            if not isinstance(config.get(name), kind) or (name == "seed" and config[name] < 0):
                 raise FileError(f"{path} is damaged: its {name!r} is {config.get(name)!r}")
         return cls(folder, config)
 
@@ -144,10 +144,14 @@ def processor() -> str:
 
 def commit() -> str:
     """The commit of the checkout this package runs from, "-dirty" with changes, or "unknown" outside of one."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    here = Path(__file__)
+
+    def git(*args: str) -> str:
+        done = subprocess.run(["git", "-C", str(here.parent), *args], capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
-        changes = subprocess.run([*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=True)
+        git("ls-files", "--error-unmatch", here.name)  # installed inside somebody else's checkout, this is not ours
+        return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + ("-dirty" if changes.stdout.strip() else "")

@@ -100,7 +100,7 @@ def _recipe(of: ModuleType, run: Run) -> Any:
         raise FileError(f"{place} does not fit this version's recipe: {', '.join(sorted(found.keys() ^ own.keys()))}")
     for name, value in found.items():
         if type(value) is not type(own[name]):
-            raise FileError(f"{place}: {name} is {value!r}; a {type(own[name]).__name__} is expected")
+            raise FileError(f"{place}: {name} is {value!r}; {type(own[name]).__name__} is expected")
     return of.Recipe(**found)
 
 
@@ -110,7 +110,8 @@ def _going_on_by(*arguments: str) -> Iterator[None]:
     try:
         yield
     except (Interrupted, KeyboardInterrupt) as stop:
-        raise Interrupted(f"{str(stop) or 'stopped at once'}\ngo on with: {_command(*arguments)}") from None
+        said = str(stop) or "stopped at once, without saving"
+        raise Interrupted(f"{said}\ngo on with: {_command(*arguments)}") from None
 
 
 def _command(*arguments: str) -> str:
