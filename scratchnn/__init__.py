@@ -1,7 +1,5 @@
 """scratchnn: a layer library without autograd. Every backward pass is written by hand, in the open, and proven."""
 
-from importlib.metadata import version
-
 from scratchnn import data, losses, optim, schedules
 from scratchnn.activations import LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from scratchnn.batch_norm import BatchNorm1d, BatchNorm2d
@@ -18,7 +16,7 @@ from scratchnn.shape import Flatten, Reshape
 from scratchnn.topk import TopK
 from scratchnn.weights import load_weights, save_weights
 
-__version__ = version("scratchnn")
+__version__ = "0.1.0"
 
 __all__ = [
     "AvgPool2d",

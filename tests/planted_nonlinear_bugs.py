@@ -108,8 +108,8 @@ class MaxPoolAllTies(s.MaxPool2d):
 
 @planted("gradient", IMAGE, 3, stride=1, padding=1, count_include_pad=False)
 class AvgPoolCountsPadding(s.AvgPool2d):
-    def backward(self, dy, size):
-        return kernels.avg_pool2d_input_grad(dy, size, 3, stride=1, padding=1)
+    def backward(self, dy, ctx):
+        return kernels.avg_pool2d_input_grad(dy, ctx[0], 3, stride=1, padding=1)
 
 
 @planted("gradient", (3, 2, 4, 4), 2)
@@ -126,8 +126,8 @@ class UpsampleSubsamples(plain.Upsample):
 
 @planted("gradient", IMAGE)
 class FlattenInFortranOrder(s.Flatten):
-    def backward(self, dy, shape):
-        return dy.reshape(shape, order="F")
+    def backward(self, dy, shapes):
+        return dy.reshape(shapes[0], order="F")
 
 
 @planted("shape", IMAGE)
