@@ -116,15 +116,15 @@ def train(
         raise typer.BadParameter("--seed is for one run, --seeds for several; choose one of them")
     if results is not None and seeds is None:
         raise typer.BadParameter("--results needs --seeds: one run has no spread")
-    with training.limited(threads):
-        if seeds is not None:
-            report = training.over_seeds(model, changes, seeds, out, results)
-        elif resume is not None:
-            report = training.resumed(model, resume)
-        else:
-            report = training.begun(model, changes, seed or 0, out)
-    for name, value in report.items():
-        typer.echo(f"{name:20} {value}")
+    if seeds is not None:
+        report = training.over_seeds(model, changes, seeds, out, threads, results)
+    elif resume is not None:
+        report = training.resumed(model, resume, threads)
+    else:
+        report = training.begun(model, changes, seed or 0, out, threads)
+    _show(report)
+    if seeds is None:
+        _show({"pictures": sorted(str(picture) for picture in Path(report["run"]).glob("*.png"))})
     _end(json, report)
 
 
@@ -137,10 +137,8 @@ def evaluate(
     """Measure a finished run's weights on the test set again."""
     from scratchnn_models import train as training
 
-    with training.limited(threads):
-        report = training.evaluated(run)
-    for name, value in report.items():
-        typer.echo(f"{name:20} {value}")
+    report = training.evaluated(run, threads)
+    _show(report)
     _end(json, report)
 
 
@@ -156,6 +154,11 @@ def data(
     state = describe(name)
     typer.echo(f"{name}: {state['state']}")
     _end(json, dict(state))
+
+
+def _show(report: dict[str, Any]) -> None:
+    for name, value in report.items():
+        typer.echo(f"{name:20} {'  '.join(map(str, value)) if isinstance(value, list) else value}")
 
 
 def _end(json: bool, content: dict[str, Any]) -> None:

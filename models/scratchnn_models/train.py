@@ -18,31 +18,31 @@ from scratchnn_models.loop import Task, fit
 from scratchnn_models.run import Run
 
 
-def begun(model: str, changes: dict[str, Any], seed: int, out: Path | None) -> dict[str, Any]:
+def begun(model: str, changes: dict[str, Any], seed: int, out: Path | None, threads: int | None) -> dict[str, Any]:
     """Train `model` by its recipe with these changes; returns what it reports."""
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
     run, task = _new(model, changes, seed, folder)
-    with _going_on_by("train", model, "--resume", str(folder)):
+    with limited(threads), _going_on_by(*_resuming(model, folder, threads)):
         return _completed(run, task)
 
 
-def resumed(model: str, folder: Path) -> dict[str, Any]:
+def resumed(model: str, folder: Path, threads: int | None) -> dict[str, Any]:
     """Go on with the run in `folder`."""
     run = Run.reopen(folder)
     if run.config["model"] != model:
         raise ScratchnnError(f"{folder} is a run of {run.config['model']}, not of {model}")
-    with _going_on_by("train", model, "--resume", str(folder)):
+    with limited(threads), _going_on_by(*_resuming(model, folder, threads)):
         return _continued(run)
 
 
 def over_seeds(
-    model: str, changes: dict[str, Any], count: int, out: Path | None, record: Path | None
+    model: str, changes: dict[str, Any], count: int, out: Path | None, threads: int | None, record: Path | None
 ) -> dict[str, Any]:
     """Train with the seeds 0 to count-1, in folders of their own; what an earlier call finished is kept."""
     folder = out or Path("runs") / f"{model}-{count}-seeds"
     recipe = asdict(replace(catalog.module(model).Recipe(), **changes))
     reports = []
-    with _going_on_by(*sys.argv[1:]):
+    with limited(threads), _going_on_by(*sys.argv[1:]):
         for seed in range(count):
             own = folder / f"seed-{seed}"
             if not (own / "config.toml").exists():
@@ -55,15 +55,16 @@ def over_seeds(
     return _spread(model, reports, record)
 
 
-def evaluated(folder: Path) -> dict[str, Any]:
+def evaluated(folder: Path, threads: int | None) -> dict[str, Any]:
     """Test the weights of a finished run again."""
     run = Run.reopen(folder)
     model = run.config["model"]
     of = catalog.module(model)
     recipe = _recipe(of, run)
     if run.result() is None:
-        raise FileError(f"{folder} is not finished; go on with: {_command('train', model, '--resume', str(folder))}")
-    return {"model": model, "run": str(folder), **of.evaluate(run, _dataset(recipe.data))}
+        raise FileError(f"{folder} is not finished; go on with: {_command(*_resuming(model, folder, None))}")
+    with limited(threads):
+        return {"model": model, "run": str(folder), **of.evaluate(run, _dataset(recipe.data))}
 
 
 @contextmanager
@@ -114,6 +115,11 @@ def _going_on_by(*arguments: str) -> Iterator[None]:
         raise Interrupted(f"{said}\ngo on with: {_command(*arguments)}") from None
 
 
+def _resuming(model: str, folder: Path, threads: int | None) -> list[str]:
+    same = [] if threads is None else ["--threads", str(threads)]  # another number may round differently
+    return ["train", model, "--resume", str(folder), *same]
+
+
 def _command(*arguments: str) -> str:
     return shlex.join(["scratchnn", *arguments])
 
@@ -136,13 +142,8 @@ def _spread(model: str, reports: list[dict[str, Any]], record: Path | None) -> d
     seconds = sum(report["seconds"] for report in reports)
     if record:
         results.write(record, model=model, metric=metric, values=values, seeds=seeds, seconds=seconds)
-    return {
-        "model": model,
-        metric.name: sum(values) / len(values),
-        "values": values,
-        "seeds": seeds,
-        "seconds": seconds,
-    }
+    mean = sum(values) / len(values)
+    return {"model": model, metric.name: mean, "values": values, "seeds": seeds, "seconds": seconds}
 
 
 def _dataset(name: str) -> data.Dataset:
