@@ -211,6 +211,6 @@ def _draw(training: Training, run: Run, scores: Array) -> None:
     guesses, labels = scores.argmax(1), training.data.test_labels
     wrong = np.flatnonzero(guesses != labels)
     classes = training.data.classes
-    captions = [f"{classes[labels[i]]} read as {classes[guesses[i]]}" for i in wrong[:60]]
-    title = f"{len(wrong)} of {len(labels)} test images misread" + (": the first 60" if len(wrong) > 60 else "")
-    plot.labelled_images(run.folder / "mistakes.png", _scaled(training.data.test_images[wrong[:60]]), captions, title)
+    captions = [f"{classes[labels[i]]} read as {classes[guesses[i]]}" for i in wrong[:72]]
+    title = f"{len(wrong)} of {len(labels)} test images misread" + (": the first 72" if len(wrong) > 72 else "")
+    plot.labelled_images(run.folder / "mistakes.png", _scaled(training.data.test_images[wrong[:72]]), captions, title)
