@@ -18,6 +18,8 @@ class Reshape(Layer):
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
         check.floating("x", x)
+        if x.ndim < 2:
+            raise KernelError(f"x is {check.describe(x)}; at least two axes [N,..] are expected")
         cells, known = prod(x.shape[1:]), prod(s for s in self.shape if s != -1)
         if cells % known or (-1 not in self.shape and cells != known):
             raise KernelError(f"x is {check.describe(x)}; its {cells} cells a sample do not fill {[*self.shape]}")
@@ -37,24 +39,14 @@ class Reshape(Layer):
         return f"Reshape({', '.join(map(str, self.shape))})"
 
 
-class Flatten(Layer):
+class Flatten(Reshape):
     """x [N,A,B,..] -> y [N,A*B*..].  dx = dy in x's shape."""
 
-    def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
-        check.floating("x", x)
-        if x.ndim < 2:
-            raise KernelError(f"x is {check.describe(x)}; at least two axes [N,..] are expected")
-        y = x.reshape(len(x), prod(x.shape[1:]))
-        return y, (x.shape, y.shape)
+    def __init__(self) -> None:
+        super().__init__(-1)
 
-    def backward(self, dy: Array, shapes: Context) -> Array:
-        return _back(dy, shapes)
-
-    def jvp(self, x_dot: Tangent, shapes: Context) -> tuple[Tangent, Context]:
-        return None if x_dot is None else self.forward(x_dot)[0], None
-
-    def backward_jvp(self, dy: Array, dy_dot: Tangent, shapes: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
-        return _back(dy, shapes), None if dy_dot is None else _back(dy_dot, shapes)
+    def __repr__(self) -> str:
+        return "Flatten()"
 
 
 def _back(dy: Array, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:

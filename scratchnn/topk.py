@@ -7,18 +7,18 @@ from scratchnn.layer import Array, Context, Layer, Tangent
 
 
 class TopK(Layer):
-    """Keep the k largest values along `axis`, zero elsewhere;  dx = dy at the kept ones (Makhzani & Frey 2013, eq. 1).
+    """Keep the k largest values along `dim`, zero elsewhere;  dx = dy at the kept ones (Makhzani & Frey 2013, eq. 1).
 
     Of equal values the one with the lower index is kept, so that exactly k are.
     """
 
-    def __init__(self, k: int, axis: int = -1) -> None:
+    def __init__(self, k: int, dim: int = -1) -> None:
         if k < 1:
             raise kernels.KernelError(f"k={k}; at least 1 is expected")
-        self.k, self.axis = k, axis
+        self.k, self.dim = k, dim
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
-        mask = kernels.topk_mask(x, self.k, axis=self.axis)
+        mask = kernels.topk_mask(x, self.k, axis=self.dim)
         return np.where(mask > 0, x, np.zeros_like(x)), mask  # not x * mask: an inf times 0 is a NaN
 
     def backward(self, dy: Array, mask: Context) -> Array:
@@ -33,4 +33,4 @@ class TopK(Layer):
         return self.backward(dy, mask), None if dy_dot is None else self.backward(dy_dot, mask)
 
     def __repr__(self) -> str:
-        return f"TopK({self.k}, axis={self.axis})"
+        return f"TopK({self.k}, dim={self.dim})"

@@ -141,7 +141,7 @@ IMPOSSIBLE = [
     (MaxPool2d(2, padding=1, dilation=4), IMAGE[:, :, :1, :1], "axis H of 1 cells"),
     (AvgPool2d((1, 6)), IMAGE, "axis W of 5 cells"),
     (TopK(6), IMAGE, "k=6"),
-    (TopK(1, axis=4), IMAGE, "axis=4"),
+    (TopK(1, dim=4), IMAGE, "axis=4"),
     (Reshape(7, -1), IMAGE, "60 cells"),
     (Reshape(7), IMAGE, "60 cells"),
     (Flatten(), np.ones(3), "at least two axes"),

@@ -79,7 +79,7 @@ LAYERS: list[tuple[Callable[[], Any], tuple[int, ...], bool]] = [
     (s.Tanh, ROWS, False),
     (lambda: s.Softplus(3.0), ROWS, False),
     (lambda: s.TopK(2), ROWS, False),
-    (lambda: s.TopK(1, axis=1), IMAGE, False),
+    (lambda: s.TopK(1, dim=1), IMAGE, False),
     (s.Flatten, IMAGE, False),
     (lambda: s.Reshape(6, -1), IMAGE, False),
     (lambda: s.Dropout(0.4), ROWS, True),
