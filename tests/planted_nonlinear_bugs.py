@@ -63,7 +63,7 @@ class SoftmaxDiagonal(plain.Softmax):
 @planted("gradient", ROWS, 2)
 class TopKMaskFromDy(s.TopK):
     def backward(self, dy, mask):
-        return dy * kernels.topk_mask(dy, self.k, axis=self.axis)
+        return dy * kernels.topk_mask(dy, self.k, axis=self.dim)
 
 
 # --- pooling and shapes ---

@@ -87,7 +87,7 @@ def test_top_k_is_stable_in_a_long_line() -> None:
 
 def test_top_k_runs_over_the_batch_too() -> None:
     x = np.array([[1.0, 5.0], [3.0, 5.0], [3.0, 4.0]])
-    assert_bits(dx_at(TopK(1, axis=0), x, 1 + x), np.array([[0, 6.0], [4.0, 0], [0, 0]]), "dx")
+    assert_bits(dx_at(TopK(1, dim=0), x, 1 + x), np.array([[0, 6.0], [4.0, 0], [0, 0]]), "dx")
 
 
 @given(seeds, shapes(), floats)
