@@ -61,7 +61,7 @@ class Sigmoid(Layer):
 
     def backward_jvp(self, dy: Array, dy_dot: Tangent, y: Context, y_dot: Context) -> tuple[Array, Tangent]:
         slope_dot = None if y_dot is None else (1 - 2 * y) * y_dot
-        return self.backward(dy, y), _slope_rule(self, dy, dy_dot, y, slope_dot)
+        return self.backward(dy, y), slope_rule(self, dy, dy_dot, y, slope_dot)
 
 
 class Tanh(Layer):
@@ -80,7 +80,7 @@ class Tanh(Layer):
 
     def backward_jvp(self, dy: Array, dy_dot: Tangent, y: Context, y_dot: Context) -> tuple[Array, Tangent]:
         slope_dot = None if y_dot is None else -2 * y * y_dot
-        return self.backward(dy, y), _slope_rule(self, dy, dy_dot, y, slope_dot)
+        return self.backward(dy, y), slope_rule(self, dy, dy_dot, y, slope_dot)
 
 
 class Softplus(Layer):
@@ -103,12 +103,12 @@ class Softplus(Layer):
     def backward_jvp(self, dy: Array, dy_dot: Tangent, x: Context, x_dot: Context) -> tuple[Array, Tangent]:
         s = kernels.sigmoid(self.beta * x)
         slope_dot = None if x_dot is None else self.beta * kernels.sigmoid_grad(x_dot, s)
-        return self.backward(dy, x), _slope_rule(self, dy, dy_dot, x, slope_dot)
+        return self.backward(dy, x), slope_rule(self, dy, dy_dot, x, slope_dot)
 
     def __repr__(self) -> str:
         return f"Softplus({self.beta})"
 
 
-def _slope_rule(layer: Layer, dy: Array, dy_dot: Tangent, ctx: Context, slope_dot: Tangent) -> Tangent:
+def slope_rule(layer: Layer, dy: Array, dy_dot: Tangent, ctx: Context, slope_dot: Tangent) -> Tangent:
     """The derivative of dx = slope * dy: slope * dy_dot + slope_dot * dy."""
     return add(None if dy_dot is None else layer.backward(dy_dot, ctx), None if slope_dot is None else slope_dot * dy)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from scratchnn.errors import FileError
-from scratchnn.files import remove_stale_temporaries
+from scratchnn.files import read_bytes, remove_stale_temporaries
 from scratchnn.layer import Array
-from scratchnn.weights import read_tensors, write_tensors
+from scratchnn.weights import parse_tensors, write_tensors
 
 KEPT = 2
 
@@ -40,15 +40,20 @@ def save(folder: Path, step: int, tensors: Mapping[str, Array], state: Mapping[s
 
 def load(path: Path) -> Checkpoint:
     """Read one checkpoint; FileError if anything in it is not as it was written."""
-    tensors, metadata = read_tensors(path)
+    return parse(read_bytes(path), str(path))
+
+
+def parse(content: bytes, name: str) -> Checkpoint:
+    """Like load, from bytes; `name` stands in the errors."""
+    tensors, metadata = parse_tensors(content, name)
     if not {"scratchnn", "sha256"} <= metadata.keys():
-        raise FileError(f"{path} is a safetensors file but no checkpoint: its metadata lacks 'scratchnn' or 'sha256'")
+        raise FileError(f"{name} is a safetensors file but no checkpoint: its metadata lacks 'scratchnn' or 'sha256'")
     text = metadata["scratchnn"]
     found = _digest(tensors, text)
     if found != metadata["sha256"]:
-        raise FileError(f"{path} is damaged: its SHA-256 is {found[:12]}..., {metadata['sha256'][:12]}... is expected")
-    content = json.loads(text)
-    return Checkpoint(content["step"], tensors, content["state"])
+        raise FileError(f"{name} is damaged: its SHA-256 is {found[:12]}..., {metadata['sha256'][:12]}... is expected")
+    step, state = _step_and_state(text, name)
+    return Checkpoint(step, tensors, state)
 
 
 def latest(folder: Path) -> Checkpoint | None:
@@ -72,6 +77,18 @@ def latest(folder: Path) -> Checkpoint | None:
     if damaged:
         raise FileError(f"{folder}: none of its {len(damaged)} checkpoints can be read")
     return None
+
+
+def _step_and_state(text: str, name: str) -> tuple[int, dict[str, Any]]:
+    """What the metadata says; a right SHA-256 proves that it came unharmed, not that it was ours."""
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"{name}: the checkpoint's metadata is no JSON: {error}") from error
+    step, state = (content.get("step"), content.get("state")) if isinstance(content, dict) else (None, None)
+    if type(step) is not int or step < 0 or not isinstance(state, dict):
+        raise FileError(f"{name}: the checkpoint's metadata lacks a 'step' from 0 on and a 'state' object")
+    return step, state
 
 
 def _newest_first(folder: Path) -> list[Path]:

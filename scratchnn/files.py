@@ -18,6 +18,14 @@ from scratchnn.errors import FileError
 SUFFIX = ".scratchnn-tmp"  # ours alone: no file of somebody else is ever taken for a stale temporary
 
 
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, or `FileError`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FileError(f"{path} cannot be read: {error.strerror}") from error
+
+
 def write_atomic(path: Path, data: bytes) -> None:
     """Put `data` at `path`, making its folder if needed; on failure it keeps what it had, and `FileError` says why."""
     try:

@@ -77,6 +77,27 @@ class AvgPool2d(Layer):
         return f"AvgPool2d({_shown(self.geometry)})"
 
 
+class GlobalAvgPool2d(Layer):
+    """The mean of each channel: x [N,C,H,W] -> y [N,C].  dx = dy / (H W) everywhere."""
+
+    def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
+        check.floating("x", x, "NCHW")
+        return x.mean((2, 3)), x.shape
+
+    def backward(self, dy: Array, shape: Context) -> Array:
+        check.floating("dy", dy)
+        check.same_shape("dy", dy, shape[:2])
+        share = dy / dy.real.dtype.type(shape[2] * shape[3])
+        dx: Array = share[:, :, None, None] + np.zeros_like(share, shape=shape)
+        return dx
+
+    def jvp(self, x_dot: Tangent, shape: Context) -> tuple[Tangent, Context]:
+        return None if x_dot is None else x_dot.mean((2, 3)), None
+
+    def backward_jvp(self, dy: Array, dy_dot: Tangent, shape: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
+        return self.backward(dy, shape), None if dy_dot is None else self.backward(dy_dot, shape)
+
+
 def _shown(geometry: dict[str, Any]) -> str:
     usual = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, "count_include_pad": True}
     changed = [f"{name}={value!r}" for name, value in geometry.items() if name in usual and value != usual[name]]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scratchnn.errors import FileError, LayerError
-from scratchnn.files import write_atomic
+from scratchnn.files import read_bytes, write_atomic
 from scratchnn.layer import Array, Layer
 
 DTYPES = {"F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL"}  # BF16 has no NumPy dtype
@@ -48,11 +48,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """The arrays (copies, writable) and the metadata of a safetensors file."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}") from error
-    return parse_tensors(content, str(path))
+    return parse_tensors(read_bytes(path), str(path))
 
 
 def parse_tensors(content: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:

@@ -126,6 +126,32 @@ def norms(draw: st.DrawFn, arrays: int) -> Call:
 
 
 @st.composite
+def softmaxes(draw: st.DrawFn, arrays: int) -> Call:
+    shape, numbers = draw(shapes(2, 4)), Numbers(draw)
+    axis = draw(st.integers(1, len(shape) - 1))
+    return Call(tuple(numbers(*shape) for _ in range(arrays)), {"axis": axis})
+
+
+@st.composite
+def resizes(draw: st.DrawFn) -> Call:
+    """An image and a size: of the output for resize2d, of the input for its adjoint."""
+    cells = st.integers(1, 5)
+    mode, corners = draw(st.sampled_from([("nearest", False), ("bilinear", False), ("bilinear", True)]))
+    image = Numbers(draw)(draw(batches), draw(cells), draw(cells), draw(cells))
+    return Call((image, (draw(cells), draw(cells))), {"mode": mode, "align_corners": corners})
+
+
+@st.composite
+def pads(draw: st.DrawFn, *, backward: bool) -> Call:
+    mode, (h, w) = draw(st.sampled_from(["zeros", "reflect"])), draw(st.tuples(st.integers(3, 5), st.integers(3, 5)))
+    padding = draw(st.tuples(*[st.integers(-1, 2)] * 4))
+    left, right, top, bottom = padding
+    size = (top + h + bottom, left + w + right) if backward else (h, w)
+    image = Numbers(draw)(draw(batches), draw(st.integers(1, 3)), *size)
+    return Call((image, (h, w), padding) if backward else (image, padding), {"mode": mode})
+
+
+@st.composite
 def updates(draw: st.DrawFn, buffers: int, **options: st.SearchStrategy[Any]) -> Call:
     numbers, size = Numbers(draw), draw(st.integers(1, 40))
     arrays = [np.ascontiguousarray(numbers(size)) for _ in range(buffers)]
@@ -160,6 +186,19 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "tanh_grad": elementwises(2),
     "softplus": elementwises(1, beta=BETAS),
     "softplus_grad": elementwises(2, beta=BETAS),
+    "gelu": elementwises(1),
+    "gelu_grad": elementwises(2),
+    "erf": elementwises(1),
+    "silu": elementwises(1),
+    "silu_grad": elementwises(2),
+    "elu": elementwises(1, alpha=BETAS),
+    "elu_grad": elementwises(2, alpha=BETAS),
+    "softmax": softmaxes(1),
+    "softmax_grad": softmaxes(2),
+    "resize2d": resizes(),
+    "resize2d_input_grad": resizes(),
+    "pad2d": pads(backward=False),
+    "pad2d_input_grad": pads(backward=True),
     "topk": top_ks(),
     "topk_mask": top_ks(),
     "softmax_cross_entropy": cross_entropies(),

@@ -9,11 +9,11 @@ from unittest.mock import patch
 
 import numpy as np
 
-from cases import Setup
 from compare import H, assert_bits, assert_close, assert_same_sum, gradients, nudged, or_zeros
 from parts import Mode
 from scratchnn import Layer, frozen
 from scratchnn_kernels import TABLE
+from setups import Setup
 
 EXACT = 1e-12  # float64, in units of the largest cell or of the sum of absolute terms
 SINGLE = 2e-5  # float32

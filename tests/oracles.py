@@ -1,6 +1,6 @@
 """The forward passes once more, as loops written from the formulas. Nothing here calls the library, or is fast."""
 
-from math import exp, log, sqrt, tanh
+from math import erf, erfc, exp, expm1, log, sqrt, tanh
 from typing import Any
 
 import numpy as np
@@ -192,4 +192,25 @@ def batch_norm(x: Array, state: State, train: bool, *, eps: float, momentum: flo
     return y
 
 
-ELEMENTWISE = {"relu": relu, "leaky_relu": leaky_relu, "sigmoid": sigmoid, "tanh": tanh, "softplus": softplus}
+def gelu(x: float) -> float:
+    return x * (1 + erf(x / sqrt(2))) / 2 if x > 0 else x * erfc(-x / sqrt(2)) / 2
+
+
+def silu(x: float) -> float:
+    return x * sigmoid(x)
+
+
+def elu(x: float, alpha: float) -> float:
+    return x if x > 0 else alpha * expm1(x)
+
+
+ELEMENTWISE = {
+    "relu": relu,
+    "leaky_relu": leaky_relu,
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "softplus": softplus,
+    "gelu": gelu,
+    "silu": silu,
+    "elu": elu,
+}

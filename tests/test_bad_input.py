@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import scratchnn
-from cases import CASES, Case
+from cases import CASES
 from compare import assert_bits, gradients
 from scratchnn import (
     AvgPool2d,
@@ -34,6 +34,7 @@ from scratchnn import (
     frozen,
 )
 from scratchnn_kernels import KernelError
+from setups import Case
 
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 EXPECTATION = re.compile(r"expect|possible|must|only|does not fit|do not fill|needs|use |at most|more than")

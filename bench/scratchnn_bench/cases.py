@@ -55,17 +55,25 @@ def _pool(normal: Callable[..., Array]) -> list[Case]:
         "max_pool2d_scatter": partial(k.max_pool2d_scatter, dy, indices, (28, 28)),
         "avg_pool2d": partial(k.avg_pool2d, x, 2),
         "avg_pool2d_input_grad": partial(k.avg_pool2d_input_grad, dy, (28, 28), 2),
+        "resize2d": partial(k.resize2d, dy, (28, 28), mode="bilinear"),
+        "resize2d_input_grad": partial(k.resize2d_input_grad, x, (14, 14), mode="bilinear"),
     }
-    return [Case(op, "64x6x28x28, 2x2", call) for op, call in calls.items()]
+    pads: dict[str, Call] = {
+        "pad2d": partial(k.pad2d, x, (2, 2, 2, 2)),
+        "pad2d_input_grad": partial(k.pad2d_input_grad, x, (24, 24), (2, 2, 2, 2)),
+    }
+    made = [Case(op, "64x6x28x28, 2x2", call) for op, call in calls.items()]
+    return made + [Case(op, "64x6x28x28, by 2", call) for op, call in pads.items()]
 
 
 def _elementwise(normal: Callable[..., Array]) -> list[Case]:
     x, dy = normal(64, 6, 28, 28), normal(64, 6, 28, 28)
     made = []
-    for op in ("relu", "leaky_relu", "sigmoid", "tanh", "softplus"):
+    for op in ("relu", "leaky_relu", "sigmoid", "tanh", "softplus", "gelu", "silu", "elu"):
         forward, gradient = getattr(k, op), getattr(k, f"{op}_grad")
         made.append(Case(op, "64x6x28x28", partial(forward, x)))
         made.append(Case(f"{op}_grad", "64x6x28x28", partial(gradient, dy, x)))
+    made.append(Case("erf", "64x6x28x28", partial(k.erf, x)))
     axes = (0, 2, 3)
     x_hat, inv_std, _, _ = k.normalize(x, axes, 1e-5)
     calls: dict[str, Call] = {
@@ -84,6 +92,8 @@ def _dense(normal: Callable[..., Array]) -> list[Case]:
         "linear_input_grad": ("64x400 -> 10", partial(k.linear_input_grad, dy, w)),
         "linear_weight_grad": ("64x400 -> 10", partial(k.linear_weight_grad, dy, x)),
         "softmax_cross_entropy": ("64x10", partial(k.softmax_cross_entropy, dy, target)),
+        "softmax": ("256x1000", partial(k.softmax, codes)),
+        "softmax_grad": ("256x1000", partial(k.softmax_grad, codes, codes)),
         "topk": ("256x1000, k 25", partial(k.topk, codes, 25)),
         "topk_mask": ("256x1000, k 25", partial(k.topk_mask, codes, 25)),
     }

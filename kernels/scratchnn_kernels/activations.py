@@ -5,6 +5,8 @@
     sigmoid     y = 1 / (1 + e^-x)                 dx = dy y (1 - y)
     tanh        y = tanh x                         dx = dy (1 - y^2)
     softplus    y = log(1 + e^(b x)) / b           dx = dy sigmoid(b x)
+    silu        y = x s,  s = sigmoid(x)           dx = dy s (1 + x (1 - s))
+    elu         y = x if x > 0 else a (e^x - 1)    dx = dy (1 if x > 0 else a e^x)     slope a at 0
 
 Each Jacobian is diagonal, so the gradient is its own adjoint: the derivative along x_dot is the same call on x_dot.
 Where the branch depends on x, it depends on x's real part: a complex step follows the branch that the real code takes.
@@ -65,6 +67,26 @@ def softplus(x: Array, beta: float = 1.0, *, impl: str | None = None) -> Array:
 def softplus_grad(dy: Array, x: Array, beta: float = 1.0, *, impl: str | None = None) -> Array:
     """dy sigmoid(beta x)."""
     return _gradient("softplus_grad", dy, x, impl, beta)
+
+
+def silu(x: Array, *, impl: str | None = None) -> Array:
+    """x sigmoid(x)."""
+    return _forward("silu", x, impl)
+
+
+def silu_grad(dy: Array, x: Array, *, impl: str | None = None) -> Array:
+    """dy s (1 + x (1 - s)), where s = sigmoid(x)."""
+    return _gradient("silu_grad", dy, x, impl)
+
+
+def elu(x: Array, alpha: float = 1.0, *, impl: str | None = None) -> Array:
+    """x where x > 0, else alpha (e^x - 1)."""
+    return _forward("elu", x, impl, alpha)
+
+
+def elu_grad(dy: Array, x: Array, alpha: float = 1.0, *, impl: str | None = None) -> Array:
+    """dy where x > 0, else dy alpha e^x."""
+    return _gradient("elu_grad", dy, x, impl, alpha)
 
 
 def _forward(op: str, x: Array, impl: str | None, *parameters: float) -> Array:
@@ -139,6 +161,28 @@ def _softplus_grad_reference(dy: Array, x: Array, beta: float) -> Array:
     return dy * _sigmoid_reference(beta * x)
 
 
+def _silu_reference(x: Array) -> Array:
+    return x * _sigmoid_reference(x)
+
+
+def _silu_grad_reference(dy: Array, x: Array) -> Array:
+    s = _sigmoid_reference(x)
+    dx: Array = dy * s * (1 + x * (1 - s))
+    return dx
+
+
+def _elu_reference(x: Array, alpha: float) -> Array:
+    xp = array_module(x)
+    y: Array = xp.where(x.real > 0, x, alpha * xp.expm1(xp.where(x.real > 0, 0, x)))  # no overflow on the other side
+    return y
+
+
+def _elu_grad_reference(dy: Array, x: Array, alpha: float) -> Array:
+    xp = array_module(x)
+    dx: Array = dy * xp.where(x.real > 0, 1, alpha * xp.exp(xp.where(x.real > 0, 0, x)))
+    return dx
+
+
 register("relu", reference=_relu_reference)
 register("relu_grad", reference=_relu_grad_reference)
 register("leaky_relu", reference=_leaky_relu_reference)
@@ -149,3 +193,7 @@ register("tanh", reference=_tanh_reference)
 register("tanh_grad", reference=_tanh_grad_reference)
 register("softplus", reference=_softplus_reference)
 register("softplus_grad", reference=_softplus_grad_reference)
+register("silu", reference=_silu_reference)
+register("silu_grad", reference=_silu_grad_reference)
+register("elu", reference=_elu_reference)
+register("elu_grad", reference=_elu_grad_reference)

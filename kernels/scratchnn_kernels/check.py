@@ -44,6 +44,12 @@ def same_shape(name: str, x: Array, expected: tuple[int, ...]) -> None:
         raise KernelError(f"{name} is {describe(x)}; the shape [{','.join(map(str, expected))}] is expected")
 
 
+def axis(name: str, x: Array, number: int) -> None:
+    """Raise unless x has an axis of this number; negative ones count from the end."""
+    if not -x.ndim <= number < x.ndim:
+        raise KernelError(f"axis={number}; {name} is {describe(x)}, so -{x.ndim} to {x.ndim - 1} are possible")
+
+
 def gradient(dy: Array, expected: tuple[int, ...], like: Array) -> None:
     """Check an incoming gradient: float, the shape of the output, the precision of the input."""
     floating("dy", dy)

@@ -1,6 +1,9 @@
-"""Softmax cross-entropy over the classes, the loss and its gradient in one pass.
+"""Softmax, and the cross-entropy over the classes with its gradient in one pass.
 
-p[n,c]  = e^z[n,c] / sum_j e^z[n,j]
+softmax       y_c  = e^x_c / sum_j e^x_j          along one axis
+softmax_grad  dx_c = y_c (dy_c - sum_j y_j dy_j)  the Jacobian is symmetric, and so its own adjoint
+
+softmax_cross_entropy, with p = softmax(z) over the classes:
 q[n,c]  = (1-s) [c = t[n]] + s/C                      the target, smoothed by s
 loss[n] = -sum_c q[n,c] log p[n,c] = log sum_j e^z[n,j] - sum_c q[n,c] z[n,c]
 dz[n,c] = p[n,c] - q[n,c]
@@ -27,7 +30,33 @@ def softmax_cross_entropy(
     return loss, dz
 
 
+def softmax(x: Array, *, axis: int = -1, impl: str | None = None) -> Array:
+    """e^x over its sum along `axis`, without overflow."""
+    check.floating("x", x)
+    check.axis("x", x, axis)
+    y: Array = choose("softmax", impl, x)(x, axis)
+    return y
+
+
+def softmax_grad(dy: Array, y: Array, *, axis: int = -1, impl: str | None = None) -> Array:
+    """y (dy - sum y dy), where y = softmax(x)."""
+    check.gradient(dy, y.shape, y)
+    dx: Array = choose("softmax_grad", impl, dy, y)(dy, y, axis)
+    return dx
+
+
 # --- reference ---
+
+
+def _softmax_reference(x: Array, axis: int) -> Array:
+    e = array_module(x).exp(x - x.real.max(axis, keepdims=True))  # softmax does not see the shift
+    y: Array = e / e.sum(axis, keepdims=True)
+    return y
+
+
+def _softmax_grad_reference(dy: Array, y: Array, axis: int) -> Array:
+    dx: Array = y * (dy - (y * dy).sum(axis, keepdims=True))
+    return dx
 
 
 def _reference(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]:
@@ -44,4 +73,6 @@ def _reference(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]
     return loss, dz
 
 
+register("softmax", reference=_softmax_reference)
+register("softmax_grad", reference=_softmax_grad_reference)
 register("softmax_cross_entropy", reference=_reference)

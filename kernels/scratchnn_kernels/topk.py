@@ -29,8 +29,7 @@ def topk_mask(x: Array, k: int, *, axis: int = -1, impl: str | None = None) -> A
 
 def _check_k(x: Array, k: int, axis: int) -> None:
     check.floating("x", x)
-    if not -x.ndim <= axis < x.ndim:
-        raise KernelError(f"axis={axis}; x is {check.describe(x)}, so -{x.ndim} to {x.ndim - 1} are possible")
+    check.axis("x", x, axis)
     if not 1 <= k <= x.shape[axis]:
         raise KernelError(f"k={k}; axis {axis} of x has {x.shape[axis]} cells, so 1 to {x.shape[axis]} are possible")
 
