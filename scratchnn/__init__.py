@@ -10,6 +10,7 @@ from scratchnn.dropout import Dropout
 from scratchnn.embedding import Embedding
 from scratchnn.errors import DataError, FileError, LayerError, ScratchnnError
 from scratchnn.gradcheck import GradcheckError, gradcheck
+from scratchnn.hessian import hessian_vector_product
 from scratchnn.joining import Concat, Split
 from scratchnn.layer import Buffer, Layer, Param, frozen
 from scratchnn.linear import Linear
@@ -71,6 +72,7 @@ __all__ = [
     "data",
     "frozen",
     "gradcheck",
+    "hessian_vector_product",
     "load_weights",
     "losses",
     "optim",

@@ -1,5 +1,8 @@
 """Losses: each returns (value, gradient of the value with respect to its first argument).
 
+`NAME_jvp(x, x_dot, target)` returns both differentiated along x_dot: (value_dot, gradient_dot), where gradient_dot is
+the loss's Hessian times x_dot.
+
 `reduction="mean"` divides by the number of terms (elements; for cross_entropy: samples), "sum" does not.
 """
 
@@ -45,6 +48,50 @@ def cross_entropy(
     """-log softmax(logits)[target];  dlogits = softmax(logits) - onehot(target).  logits [N,C], target int [N]."""
     losses, gradient = kernels.softmax_cross_entropy(logits, target, label_smoothing=label_smoothing)
     return _reduce(losses, gradient, len(logits), reduction)
+
+
+def mse_jvp(x: Array, x_dot: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
+    """gradient_dot = 2 x_dot."""
+    _check_tangent(x_dot, x)
+    _, gradient = mse(x, target, reduction=reduction)
+    return _differentiated(gradient, x_dot, 2 * x_dot, x.size, reduction)
+
+
+def l1_jvp(x: Array, x_dot: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
+    """gradient_dot = 0: the loss is made of straight pieces."""
+    _check_tangent(x_dot, x)
+    _, gradient = l1(x, target, reduction=reduction)
+    return _differentiated(gradient, x_dot, np.zeros_like(x_dot), x.size, reduction)
+
+
+def bce_with_logits_jvp(x: Array, x_dot: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
+    """gradient_dot = sigmoid'(x) x_dot."""
+    _check_tangent(x_dot, x)
+    _, gradient = bce_with_logits(x, target, reduction=reduction)
+    curved = kernels.sigmoid_grad(x_dot, kernels.sigmoid(x))
+    return _differentiated(gradient, x_dot, curved, x.size, reduction)
+
+
+def cross_entropy_jvp(
+    logits: Array, logits_dot: Array, target: Array, *, label_smoothing: float = 0.0, reduction: Reduction = "mean"
+) -> tuple[Array, Array]:
+    """gradient_dot = softmax's Jacobian times logits_dot; the target does not matter."""
+    _check_tangent(logits_dot, logits)
+    _, gradient = cross_entropy(logits, target, label_smoothing=label_smoothing, reduction=reduction)
+    curved = kernels.softmax_grad(logits_dot, kernels.softmax(logits, axis=1), axis=1)
+    return _differentiated(gradient, logits_dot, curved, len(logits), reduction)
+
+
+def _differentiated(
+    gradient: Array, x_dot: Array, gradient_dot: Array, count: int, reduction: str
+) -> tuple[Array, Array]:
+    return (gradient * x_dot).sum(), gradient_dot / count if reduction == "mean" else gradient_dot
+
+
+def _check_tangent(x_dot: Array, x: Array) -> None:
+    check.floating("x_dot", x_dot)
+    check.same_shape("x_dot", x_dot, x.shape)
+    check.same_precision("x_dot", x_dot, "x", x)
 
 
 def _check(x: Array, target: Array) -> None:

@@ -183,7 +183,12 @@ def example(batch_size: int) -> tuple[LeNet, Array]:
 def predict(net: LeNet, images: Array, batch_size: int = 500) -> Array:
     """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode."""
     parts = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    return np.concatenate([net.forward(_framed(_scaled(part)))[0] for part in parts])
+    return np.concatenate([net.forward(prepared(part))[0] for part in parts])
+
+
+def prepared(images: Array) -> Array:
+    """What the network sees of uint8 images [N,C,H,W]: values in [0,1], in a field of 32x32."""
+    return _framed(_scaled(images))
 
 
 def _accuracy(scores: Array, labels: Array) -> float:
