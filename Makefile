@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: train test bench results readme gates clean
+.PHONY: train test bench results readme fuzz kill gates clean
 
 train: $(VENV)/.train
 	$(BIN)/scratchnn train lenet --epochs 3 --seed 0
@@ -20,6 +20,13 @@ results: $(VENV)/.train   # the numbers that the README quotes: five trainings, 
 
 readme: $(VENV)/.train    # its table and pictures, from results/ and the run of `make results`
 	$(BIN)/python docs/generate.py --run runs/lenet-results/seed-0
+	$(BIN)/python docs/museum.py
+
+fuzz: $(VENV)/.test       # a million hostile files for each reader, four to six minutes
+	$(BIN)/python tests/fuzz.py --inputs 1000000
+
+kill: $(VENV)/.test       # 200 times kill -9 while checkpoints are written
+	$(BIN)/python tests/kill.py --kills 200
 
 gates: $(VENV)/.test
 	$(BIN)/ruff check
@@ -27,6 +34,7 @@ gates: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+	$(BIN)/python docs/museum.py --check
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

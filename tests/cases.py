@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 import cases_norm
 import cases_pixels
 import parts
-from setups import Case, Setup, drawn, wrong_images
-from strategies import (
+from scratchnn.testing.strategies import (
     batches,
     both,
     conv_options,
@@ -21,6 +20,7 @@ from strategies import (
     sizes_that_fit,
     transposed_sizes,
 )
+from setups import Case, Setup, drawn, wrong_images
 
 
 @st.composite

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import oracles_norm as oracles
 import scratchnn
 from parts import Part, torch_named
+from scratchnn.testing.strategies import batches, shapes
 from setups import Case, Setup, drawn
-from strategies import batches, shapes
 
 EPS = st.sampled_from([1e-5, 1e-2])  # a group of nearly equal values would otherwise eat the digits
 

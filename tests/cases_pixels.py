@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 import oracles_pixels as oracles
 import scratchnn
 from parts import Part, torch_named
+from scratchnn.testing.strategies import batches, both, pairs
 from setups import Case, Setup, drawn, wrong_images
-from strategies import batches, both, pairs
 
 images = st.tuples(batches, st.integers(1, 3), st.integers(1, 4), st.integers(1, 4))
 

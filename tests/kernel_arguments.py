@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 import oracles
-from strategies import (
+from scratchnn.testing.strategies import (
     Options,
     batches,
     conv_options,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from oracles import Array
 from parts import Part
 from scratchnn import Layer
-from strategies import Options, layouts, relaid, seeds, values
+from scratchnn.testing.strategies import Options, layouts, relaid, seeds, values
 
 Shape = tuple[int, ...]
 

@@ -129,6 +129,20 @@ def test_other_safetensors_files_are_no_checkpoints(metadata: dict[str, str] | N
         checkpoint.load(tmp_path / "step-1.safetensors")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[" * 100_000, "3", "{}", '{"step": 1}', '{"step": "1", "state": {}}', '{"step": true, "state": {}}',
+        '{"step": -1, "state": {}}', '{"step": 1, "state": []}',
+    ],
+)  # fmt: skip
+def test_metadata_that_somebody_forged_and_signed_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "step-1.safetensors"
+    write_tensors(path, TENSORS, {"scratchnn": text, "sha256": checkpoint._digest(TENSORS, text)})
+    with pytest.raises(FileError, match=r"step-1\.safetensors: the checkpoint's metadata (is no JSON|lacks a 'step')"):
+        checkpoint.load(path)
+
+
 def test_the_one_before_a_damaged_one_is_used(tmp_path: Path) -> None:
     good = checkpoint.save(tmp_path, 1, TENSORS, STATE)
     bad = checkpoint.save(tmp_path, 2, TENSORS, STATE)

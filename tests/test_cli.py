@@ -15,7 +15,7 @@ from scratchnn_models import cli, lenet
 from scratchnn_models.run import Run
 from tiny_run import in_the_place_of_mnist, scratchnn
 
-COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "data")
+COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "compare", "check", "data")
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -202,12 +202,23 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         ("train lenet --batch-size 0", 2, "Invalid value for '--batch-size'"),
         ("train lenet --seed -1", 2, "Invalid value for '--seed'"),
         ("train lenet --seeds 1", 2, "Invalid value for '--seeds'"),
+        ("train lenet --hash-every 0", 2, "Invalid value for '--hash-every'"),
+        ("compare here there", 2, "error: here holds no run: config.toml cannot be read (No such file"),
         ("train lenet --threads 0", 2, "Invalid value for '--threads'"),
         ("train lenet --results r.json", 2, "--results needs --seeds: one run has no spread"),
         ("train lenet --seeds 2 --seed 3", 2, "--seed is for one run, --seeds for several"),
         *(
             (f"train lenet --resume run {more}", 2, "a resumed run keeps its configuration")
-            for more in ("--epochs 3", "--lr 0.1", "--seed 1", "--out other", "--seeds 2", "--data mnist")
+            for more in (
+                "--epochs 3",
+                "--lr 0.1",
+                "--seed 1",
+                "--out other",
+                "--seeds 2",
+                "--data mnist",
+                "--hash-every 1",
+                "--deterministic",
+            )
         ),
     ],
 )

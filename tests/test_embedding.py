@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from compare import assert_bits, assert_close
 from scratchnn import Embedding, LayerError, frozen
+from scratchnn.testing.strategies import batches, seeds
 from scratchnn_kernels import KernelError
-from strategies import batches, seeds
 
 
 @st.composite

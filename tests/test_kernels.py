@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 import scratchnn_kernels as kernels
 from compare import H, assert_bits, assert_close
 from kernel_arguments import ARGUMENTS, IN_PLACE, Call
+from scratchnn.testing.strategies import floats
 from scratchnn_kernels import TABLE, KernelError
-from strategies import floats
 
 ALL = [(op, impl) for op, versions in TABLE.items() for impl in versions if impl != "cuda"]
 TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 import scratchnn_kernels as kernels
 from compare import assert_bits, assert_close
 from kernel_arguments import ARGUMENTS
-from scratchnn_kernels import KernelError
-from strategies import (
+from scratchnn.testing.strategies import (
     batches,
     both,
     conv_transpose_options,
@@ -22,6 +21,7 @@ from strategies import (
     transposed_sizes,
     values,
 )
+from scratchnn_kernels import KernelError
 
 pytestmark = pytest.mark.oracle
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import oracles
 from compare import assert_bits
 from scratchnn import Layer, LeakyReLU, MaxPool2d, ReLU, Sequential, TopK, losses
-from strategies import floats, layouts, pool_inputs, pool_options, relaid, seeds, shapes, values
+from scratchnn.testing.strategies import floats, layouts, pool_inputs, pool_options, relaid, seeds, shapes, values
 
 NAN, INF = np.nan, np.inf
 

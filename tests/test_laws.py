@@ -14,8 +14,8 @@ import laws
 import scratchnn
 from cases import CASES, WITH_TWIN
 from compare import assert_close, gradients
+from scratchnn.testing.strategies import floats
 from setups import Case, Setup
-from strategies import floats
 
 LAWS = [
     laws.forward_is_the_oracle,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from compare import H, assert_bits, assert_close
 from scratchnn import losses
+from scratchnn.testing.strategies import batches, floats, layouts, relaid, seeds, shapes, values
 from scratchnn_kernels import KernelError
-from strategies import batches, floats, layouts, relaid, seeds, shapes, values
 
 Array = np.ndarray
 REDUCTIONS = st.sampled_from(["mean", "sum"])

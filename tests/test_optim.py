@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from compare import assert_bits, assert_close
 from scratchnn import Linear, Param, ScratchnnError, Sequential, frozen, schedules
 from scratchnn.optim import SGD, Adam, AdamW
+from scratchnn.testing.strategies import seeds
 from scratchnn_kernels import TABLE
-from strategies import seeds
 
 SHAPES = [(3, 2), (4,), (2, 1, 2, 2), ()]
 VARIANTS: dict[str, tuple[type, dict[str, Any]]] = {

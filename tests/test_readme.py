@@ -9,22 +9,52 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 
 
+def block(heading: str, language: str = "python") -> str:
+    """The block of that language in the section of that name."""
+    section = README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    (found,) = re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+    return found
+
+
+def run(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, timeout=120)
+
+
+TOUR, OWN_LAYER = "A tour in thirty lines", "Checking your own layer"
+
+
 def test_the_tour_runs_and_learns():
-    (tour,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    tour = block(TOUR)
     assert 25 <= len(tour.splitlines()) <= 40
-    done = subprocess.run([sys.executable, "-W", "error", "-c", tour], capture_output=True, text=True, timeout=120)
+    done = run(tour)
     assert done.returncode == 0, done.stderr
     assert int(re.search(r"(\d+)% right", done.stdout)[1]) >= 95
     assert "gradcheck of Square" in done.stdout
 
 
 def test_the_tour_s_check_refuses_the_wrong_gradient():
-    (tour,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    wrong = tour.replace("return 2 * x * dy", "return x * dy")
-    assert wrong != tour
-    done = subprocess.run([sys.executable, "-c", wrong], capture_output=True, text=True, timeout=120)
+    wrong = block(TOUR).replace("return 2 * x * dy", "return x * dy")
+    assert wrong != block(TOUR)
+    done = run(wrong)
     assert done.returncode != 0
     assert "GradcheckError" in done.stderr
+
+
+def test_one_s_own_layer_is_tested_in_ten_lines():
+    code = block(OWN_LAYER)
+    assert len([line for line in code.splitlines() if line]) <= 11
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("Swish: 25 configurations") and "\noracle " in done.stdout
+
+
+def test_what_the_wrong_one_answers_is_what_the_readme_shows():
+    right, shown = block(OWN_LAYER), block(OWN_LAYER, "text")
+    wrong = right.replace("(s + x * s", "(x * s")
+    assert wrong != right
+    done = run(wrong)
+    assert done.returncode != 0
+    assert re.sub(r"\d{5}\b", "", shown) in re.sub(r"\d{5}\b", "", done.stderr)  # the last digits are the processor's
 
 
 def test_the_table_is_what_the_results_make_it():

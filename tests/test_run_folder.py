@@ -8,6 +8,7 @@ import pytest
 from scratchnn.errors import FileError
 from scratchnn_models.run import Run
 
+WHOLE = b'model = "lenet"\nseed = 1\n%s\n[recipe]\n'
 CONFIG = {"model": "lenet", "seed": 0, "recipe": {"lr": 0.1}}
 
 
@@ -28,6 +29,9 @@ def test_a_measurement_that_cannot_be_written_is_one_error(tmp_path: Path) -> No
         (b'model = "lenet"\nseed = "a"', "config.toml is damaged: its 'seed' is 'a'"),
         (b'model = "lenet"\nseed = -1\n[recipe]', "config.toml is damaged: its 'seed' is -1"),
         (b'model = "lenet"\nseed = 1', "config.toml is damaged: its 'recipe' is None"),
+        (WHOLE % b'hash_every = "a"', "config.toml is damaged: its 'hash_every' is 'a'"),
+        (WHOLE % b"hash_every = 0", "config.toml is damaged: its 'hash_every' is 0"),
+        (WHOLE % b"deterministic = 1", "config.toml is damaged: its 'deterministic' is 1"),
     ],
 )
 def test_a_damaged_configuration_is_named(content: bytes, problem: str, tmp_path: Path) -> None:
@@ -83,3 +87,15 @@ def test_the_measurements_after_the_checkpoint_are_forgotten(tmp_path: Path) -> 
     found = Run.reopen(tmp_path).latest()
     assert found is not None and found.step == 2
     assert run.metrics() == [{"step": 1}, {"step": 2}]
+
+
+def test_the_hashes_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:
+    run = Run.create(tmp_path, CONFIG)
+    for step in range(4):
+        run.log_hashes({"step": step, "hashes": {}})
+        if step == 2:
+            run.save(step, {"a": np.ones(3)}, {})
+    assert Run.reopen(tmp_path).latest() is not None
+    assert [record["step"] for record in run.hashes()] == [0, 1, 2]
+    (tmp_path / "checkpoints" / "step-00000002.safetensors").unlink()
+    assert run.latest() is None and run.hashes() == []  # step 0 will be hashed again

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from cases import CASES, WITH_TWIN
 from compare import assert_bits
 from scratchnn import BatchNorm2d, Buffer, Layer, LayerError, Linear, Param, ReLU, Residual, Sequential
+from scratchnn.testing.strategies import floats
 from setups import Case
-from strategies import floats
 
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 

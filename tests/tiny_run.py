@@ -27,6 +27,7 @@ FONT = (  # 3x5 squares, row by row
     "111101101101111", "010110010010111", "111001111100111", "111001111001111", "101101111001001",
     "111100111001111", "111100111101111", "111001010010010", "111101111101111", "111101111001111",
 )  # fmt: skip
+NUDGED = "features.3.weight"
 VALIDATION = 100
 STEPS = 50  # 2 epochs of 500 images in batches of 20
 
@@ -40,6 +41,8 @@ class Plan:
     interrupt: int | None = None  # the step in which Ctrl-C is pressed ..
     presses: int = 1  # .. so many times
     full: int | None = None  # the step after which no file can be written any more
+    nudge: int | None = None  # the step after which one weight is the next float
+    product: bool = False  # every step adds what depends on the number of BLAS threads, in the last bits
     slow: float = 0.0  # seconds that every step takes longer
     pictures: bool = False  # drawing takes longer than training, so most runs do without
 
@@ -118,10 +121,22 @@ def main() -> None:
     cli.main()
 
 
+def threaded_product() -> data.Images:
+    """A matrix product [64,64] that BLAS cuts into parts, if it has the threads: the digits of LeNet are too small."""
+    rng = stream(0, "product")
+    return rng.standard_normal((64, 3000), np.float32) @ rng.standard_normal((3000, 64), np.float32)
+
+
 def _befallen(train_step: Callable[[Any, int], dict[str, float]], plan: Plan) -> Callable[[Any, int], dict[str, float]]:
     def step_and_suffer(task: Any, step: int) -> dict[str, float]:
         numbers = train_step(task, step)
         time.sleep(plan.slow)
+        if step == plan.nudge:
+            weight = task.net.state_dict()[NUDGED]
+            weight.flat[0] = np.nextafter(weight.flat[0], np.float32(np.inf))
+        if plan.product:
+            product = threaded_product()[:5, :5]
+            task.net.state_dict()[NUDGED][:] += product - product.round(3)
         if step == plan.kill:
             os.kill(os.getpid(), signal.SIGKILL)
         if step == plan.interrupt:

@@ -17,6 +17,10 @@ app = typer.Typer(
 
 Model = Annotated[str, typer.Argument(help="A name from `scratchnn list`.")]
 RECIPE = "the recipe's"
+DETERMINISTIC = (
+    "The same bits with any number of threads: BLAS gets one thread whatever --threads says, which costs what the "
+    "others would have gained. Without it, the same version, NumPy, CPU type and number of threads give the same bits."
+)
 Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")]
 
@@ -34,12 +38,13 @@ def main() -> None:
 def _explained(error: Exception) -> int:
     """Say in one message what ended the command; returns the exit code."""
     from scratchnn.errors import ScratchnnError  # brings NumPy along: not before something has gone wrong
-    from scratchnn_models.errors import Interrupted
+    from scratchnn_models.errors import Incomparable, Interrupted
 
     if not isinstance(error, ScratchnnError):
         raise error
     typer.echo(str(error) if isinstance(error, Interrupted) else f"error: {error}", err=True)
-    return 130 if isinstance(error, Interrupted) else 1
+    codes = {Interrupted: 130, Incomparable: 2}
+    return codes.get(type(error), 1)
 
 
 @app.command("list")
@@ -99,6 +104,13 @@ def train(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with the run in this folder, as it was configured.")
     ] = None,
+    hash_every: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Steps between two lines of hashes.jsonl, for `scratchnn compare`.", show_default="none"
+        ),
+    ] = None,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help=DETERMINISTIC)] = False,
     results: Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")] = None,
     json: Json = False,
 ) -> None:
@@ -110,18 +122,20 @@ def train(
 
     asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "data": data}
     changes = {name: value for name, value in asked.items() if value is not None}
-    if resume is not None and (changes or out or (seed, seeds, results) != (None, None, None)):
+    manner = {"hash_every": hash_every, "deterministic": deterministic or None}
+    manner = {name: value for name, value in manner.items() if value is not None}
+    if resume is not None and (changes or manner or out or (seed, seeds, results) != (None, None, None)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
     if seed is not None and seeds is not None:
         raise typer.BadParameter("--seed is for one run, --seeds for several; choose one of them")
     if results is not None and seeds is None:
         raise typer.BadParameter("--results needs --seeds: one run has no spread")
     if seeds is not None:
-        report = training.over_seeds(model, changes, seeds, out, threads, results)
+        report = training.over_seeds(model, changes, seeds, out, threads, results, manner)
     elif resume is not None:
         report = training.resumed(model, resume, threads)
     else:
-        report = training.begun(model, changes, seed or 0, out, threads)
+        report = training.begun(model, changes, seed or 0, out, threads, manner)
     _show(report)
     if seeds is None:
         _show({"pictures": sorted(str(picture) for picture in Path(report["run"]).glob("*.png"))})
@@ -140,6 +154,47 @@ def evaluate(
     report = training.evaluated(run, threads)
     _show(report)
     _end(json, report)
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run begun with --hash-every.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another one.")],
+    json: Json = False,
+) -> None:
+    """The first step, layer and tensor in which two runs differ.
+
+    The exit code is 0 if all common steps are equal, 1 if they are not, 2 if they cannot be compared.
+    """
+    from scratchnn_models import hashes
+
+    report = hashes.compare(first, second)
+    typer.echo(hashes.told(report))
+    _end(json, report)
+    if not report["equal"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def check(
+    layer: Annotated[str, typer.Argument(help="A layer of scratchnn, such as Conv2d, or all.")] = "all",
+    examples: Annotated[int, typer.Option(min=1, help="Configurations to try of each layer.")] = 25,
+    json: Json = False,
+) -> None:
+    """Check layers against every law; shows the worst error of each. The exit code is 1 if one is broken."""
+    from scratchnn_models import check as checking
+
+    names, found = checking.chosen(layer), []
+    typer.echo(checking.head())
+    for name, report in checking.reports(names, examples):
+        found.append(checking.record(name, report))
+        if isinstance(report, Exception):
+            typer.echo(f"error: {name}: {report}", err=True)
+        else:
+            typer.echo(checking.row(name, report))
+    _end(json, {"layers": found})
+    if not all(record["ok"] for record in found):
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from scratchnn.errors import ScratchnnError
 from scratchnn.layer import Array
+from scratchnn_models import hashes
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.progress import Progress
 from scratchnn_models.run import Run
@@ -50,12 +51,15 @@ def fit(task: Task, run: Run, title: str) -> float:
     with Progress(title, task.steps, first) as progress, _interrupts() as interrupt:
         if first:
             progress.say(f"goes on at step {first} of {task.steps}")
+        else:
+            _hash(task, run, 0)
         began = saved_at = time.monotonic()
         for step in range(first, task.steps):
             numbers = _checked(task.train_step(step), step)
             done = step + 1
             meter.add(numbers)
             progress.update(done, numbers)
+            _hash(task, run, done)
             _measure(task, run, meter, progress, done)
             now = time.monotonic()
             if interrupt or done == task.steps or done % task.steps_per_epoch == 0 or now - saved_at > SAVE_EVERY:
@@ -64,6 +68,13 @@ def fit(task: Task, run: Run, title: str) -> float:
             if interrupt and done < task.steps:
                 raise Interrupted(f"stopped after step {done} of {task.steps}, saved in {run.folder}")
         return seconds + time.monotonic() - began
+
+
+def _hash(task: Task, run: Run, done: int) -> None:
+    """Record what all tensors are after every so many steps, if the run was begun so."""
+    every = run.config.get("hash_every")
+    if every and done % every == 0:
+        run.log_hashes({"step": done, "hashes": hashes.of(task.tensors())})
 
 
 def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: int) -> None:

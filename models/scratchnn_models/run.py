@@ -1,8 +1,9 @@
 """A run's folder: everything that was asked, measured and made.
 
-config.toml           the model, the seed and the resolved recipe
+config.toml           the model, the seed, the resolved recipe, and what else was asked that a resumed run goes on with
 environment.json      versions, processor, commit
 metrics.jsonl         one line a measurement, by step
+hashes.jsonl          with --hash-every: one line every so many steps, a hash of every tensor
 checkpoints/          the newest two
 weights.safetensors   and the pictures, at the end
 result.json           what the finished run reports
@@ -23,7 +24,8 @@ import tomli_w
 
 from scratchnn import checkpoint
 from scratchnn.errors import FileError
-from scratchnn.files import write_atomic
+from scratchnn.files import read_bytes, write_atomic
+from scratchnn_models import jsonl
 
 
 class Run:
@@ -32,7 +34,7 @@ class Run:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder, self.config = folder, config
         self.checkpoints = folder / "checkpoints"
-        self._metrics = folder / "metrics.jsonl"
+        self._metrics, self._hashes = folder / "metrics.jsonl", folder / "hashes.jsonl"
 
     @classmethod
     def create(cls, folder: Path, config: dict[str, Any]) -> "Run":
@@ -58,6 +60,11 @@ class Run:
         for name, kind in {"model": str, "seed": int, "recipe": dict}.items():
             if not isinstance(config.get(name), kind) or (name == "seed" and config[name] < 0):
                 raise FileError(f"{path} is damaged: its {name!r} is {config.get(name)!r}")
+        every, deterministic = config.get("hash_every", 1), config.get("deterministic", False)
+        if type(every) is not int or every < 1:
+            raise FileError(f"{path} is damaged: its 'hash_every' is {every!r}")
+        if not isinstance(deterministic, bool):
+            raise FileError(f"{path} is damaged: its 'deterministic' is {deterministic!r}")
         return cls(folder, config)
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -67,27 +74,27 @@ class Run:
     def latest(self) -> checkpoint.Checkpoint | None:
         """The newest readable checkpoint; what was measured after it is forgotten, for it will be measured again."""
         found = checkpoint.latest(self.checkpoints)
-        kept = [record for record in self.metrics() if record["step"] <= (found.step if found else 0)]
-        write_atomic(self._metrics, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        step = found.step if found else None
+        jsonl.rewind(self._metrics, step)
+        if self._hashes.exists():
+            jsonl.rewind(self._hashes, step)
         return found
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Append one measurement."""
-        try:
-            with self._metrics.open("a") as file:
-                file.write(json.dumps(record) + "\n")
-        except OSError as error:
-            raise FileError(f"{self._metrics} cannot be written: {error.strerror}") from error
+        jsonl.append(self._metrics, record)
 
     def metrics(self) -> list[dict[str, Any]]:
         """All measurements so far; a last line that a crash cut short is left out."""
-        lines = _read(self._metrics).split(b"\n")[:-1] if self._metrics.exists() else []
-        records = []
-        for number, line in enumerate(lines, 1):
-            records.append(_object(line, f"{self._metrics}, line {number}"))
-            if not isinstance(records[-1].get("step"), int):
-                raise FileError(f"{self._metrics}, line {number} is damaged: it names no step")
-        return records
+        return jsonl.records(self._metrics)
+
+    def log_hashes(self, record: Mapping[str, Any]) -> None:
+        """Append the hashes of one step."""
+        jsonl.append(self._hashes, record)
+
+    def hashes(self) -> list[dict[str, Any]]:
+        """All hashes so far, by step."""
+        return jsonl.records(self._hashes)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write what the run reports: it is complete."""
@@ -96,25 +103,7 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """What the finished run reported, or None if it is not finished."""
         path = self.folder / "result.json"
-        return _object(_read(path), str(path)) if path.exists() else None
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise FileError(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _object(text: bytes, place: str) -> dict[str, Any]:
-    """The JSON object in a file's text; `place` stands in the error."""
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise FileError(f"{place} is damaged: {error}") from error
-    if not isinstance(content, dict):
-        raise FileError(f"{place} is damaged: it holds no JSON object")
-    return content
+        return jsonl.json_object(read_bytes(path), str(path)) if path.exists() else None
 
 
 def environment() -> dict[str, Any]:

@@ -18,11 +18,17 @@ from scratchnn_models.loop import Task, fit
 from scratchnn_models.run import Run
 
 
-def begun(model: str, changes: dict[str, Any], seed: int, out: Path | None, threads: int | None) -> dict[str, Any]:
-    """Train `model` by its recipe with these changes; returns what it reports."""
+def begun(
+    model: str, changes: dict[str, Any], seed: int, out: Path | None, threads: int | None,
+    manner: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Train `model` by its recipe with these changes; returns what it reports.
+
+    `manner` may hold hash_every and deterministic: they change no recipe, and a resumed run goes on with them.
+    """
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
-    run, task = _new(model, changes, seed, folder)
-    with limited(threads), _going_on_by(*_resuming(model, folder, threads)):
+    run, task = _new(model, changes, seed, folder, manner or {})
+    with limited(_threads(run, threads)), _going_on_by(*_resuming(model, folder, threads)):
         return _completed(run, task)
 
 
@@ -31,25 +37,27 @@ def resumed(model: str, folder: Path, threads: int | None) -> dict[str, Any]:
     run = Run.reopen(folder)
     if run.config["model"] != model:
         raise ScratchnnError(f"{folder} is a run of {run.config['model']}, not of {model}")
-    with limited(threads), _going_on_by(*_resuming(model, folder, threads)):
+    with limited(_threads(run, threads)), _going_on_by(*_resuming(model, folder, threads)):
         return _continued(run)
 
 
 def over_seeds(
-    model: str, changes: dict[str, Any], count: int, out: Path | None, threads: int | None, record: Path | None
-) -> dict[str, Any]:
+    model: str, changes: dict[str, Any], count: int, out: Path | None, threads: int | None, record: Path | None,
+    manner: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Train with the seeds 0 to count-1, in folders of their own; what an earlier call finished is kept."""
     folder = out or Path("runs") / f"{model}-{count}-seeds"
     recipe = asdict(replace(catalog.module(model).Recipe(), **changes))
+    manner = manner or {}
     reports = []
-    with limited(threads), _going_on_by(*sys.argv[1:]):
+    with limited(1 if manner.get("deterministic") else threads), _going_on_by(*sys.argv[1:]):
         for seed in range(count):
             own = folder / f"seed-{seed}"
             if not (own / "config.toml").exists():
-                reports.append(_completed(*_new(model, changes, seed, own)))
+                reports.append(_completed(*_new(model, changes, seed, own, manner)))
                 continue
             run = Run.reopen(own)
-            if run.config != {"model": model, "seed": seed, "recipe": recipe}:
+            if run.config != {"model": model, "seed": seed, **manner, "recipe": recipe}:
                 raise ScratchnnError(f"{own} holds a run with another recipe; choose another --out")
             reports.append(_continued(run))
     return _spread(model, reports, record)
@@ -63,7 +71,7 @@ def evaluated(folder: Path, threads: int | None) -> dict[str, Any]:
     recipe = _recipe(of, run)
     if run.result() is None:
         raise FileError(f"{folder} is not finished; go on with: {_command(*_resuming(model, folder, None))}")
-    with limited(threads):
+    with limited(_threads(run, threads)):
         return {"model": model, "run": str(folder), **of.evaluate(run, _dataset(recipe.data))}
 
 
@@ -80,12 +88,17 @@ def limited(threads: int | None) -> Iterator[None]:
         yield
 
 
-def _new(model: str, changes: dict[str, Any], seed: int, folder: Path) -> tuple[Run, Task]:
+def _threads(run: Run, threads: int | None) -> int | None:
+    """A deterministic run has one BLAS thread: with more, a sum is cut in other places and rounds otherwise."""
+    return 1 if run.config.get("deterministic") else threads
+
+
+def _new(model: str, changes: dict[str, Any], seed: int, folder: Path, manner: dict[str, Any]) -> tuple[Run, Task]:
     """The folder comes last: a run that cannot begin leaves nothing behind."""
     of = catalog.module(model)
     recipe = replace(of.Recipe(), **changes)
     task = of.Training(recipe, seed, _dataset(recipe.data))
-    return Run.create(folder, {"model": model, "seed": seed, "recipe": asdict(recipe)}), task
+    return Run.create(folder, {"model": model, "seed": seed, **manner, "recipe": asdict(recipe)}), task
 
 
 def _continued(run: Run) -> dict[str, Any]:

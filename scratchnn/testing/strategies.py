@@ -1,4 +1,11 @@
-"""What hypothesis draws: shapes, geometries, memory layouts and seeds.
+"""What hypothesis draws for layers and kernels: shapes, geometries, memory layouts and seeds.
+
+    seeds, layouts, floats, batches           one integer, name of a layout, dtype or N
+    shapes(2, 4)                              [N,..] of two to four axes
+    conv_options(), sizes_that_fit(options)   arguments of Conv2d, and (H, W) that they take
+    conv_transpose_options(), transposed_sizes(options)      the same for ConvTranspose2d, with an output size
+    pool_options(dilated=..), pool_inputs(options)           arguments of a pool, and [N,C,H,W] that it takes
+    arrays(shapes(2))                         an array in an awkward memory layout
 
 The numbers in an array come from a generator that is seeded by a drawn integer: that is fast, and a failing example
 shrinks in its shape and geometry, which is what one wants to see.
@@ -10,7 +17,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-import oracles
+from scratchnn.layer import Array
 
 Options = dict[str, Any]
 LAYOUTS = ("C", "F", "channels_last", "strided", "reversed")
@@ -21,14 +28,14 @@ floats = st.sampled_from([np.float64, np.float32])
 batches = st.sampled_from([2, 1, 3, 0])
 
 
-def values(shape: tuple[int, ...], seed: int, dtype: Any = np.float64, *, ties: bool = False) -> np.ndarray:
+def values(shape: tuple[int, ...], seed: int, dtype: Any = np.float64, *, ties: bool = False) -> Array:
     """Normal numbers, which never tie, or small integers, which tie often and are often 0."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(-2, 3, shape) if ties else rng.standard_normal(shape)
     return drawn.astype(dtype)
 
 
-def relaid(x: np.ndarray, layout: str) -> np.ndarray:
+def relaid(x: Array, layout: str) -> Array:
     """The same numbers in another memory layout; the gaps of the strided one hold NaNs, so that reading one shows."""
     if layout == "F":
         return np.asfortranarray(x)
@@ -50,6 +57,7 @@ def pairs(low: int, high: int) -> st.SearchStrategy[int | tuple[int, int]]:
 
 
 def both(value: int | tuple[int, int]) -> tuple[int, int]:
+    """The value for each of the two axes."""
     return value if isinstance(value, tuple) else (value, value)
 
 
@@ -61,11 +69,11 @@ def shapes(least_rank: int = 1, most_rank: int = 4) -> st.SearchStrategy[tuple[i
 
 def sizes_that_fit(options: Options, spare: int = 4) -> st.SearchStrategy[tuple[int, int]]:
     """(H, W) that hold at least one window of this geometry."""
-    kernel, gaps, pads = (both(options.get(name, 1)) for name in ("kernel_size", "dilation", "padding"))
-    if isinstance(options["padding"], str):
-        reach = (kernel[0] - 1) * gaps[0], (kernel[1] - 1) * gaps[1]
-        pads = (reach[0] / 2, reach[1] / 2) if options["padding"] == "same" else (0, 0)
-    least = [max(1, int((k - 1) * d + 1 - 2 * p)) for k, d, p in zip(kernel, gaps, pads, strict=True)]
+    reach = [(k - 1) * d for k, d in zip(both(options["kernel_size"]), both(options.get("dilation", 1)), strict=True)]
+    padding = {"same": tuple(reach), "valid": (0, 0)}.get(options["padding"]) or [
+        2 * p for p in both(options["padding"])
+    ]
+    least = [max(1, r + 1 - p) for r, p in zip(reach, padding, strict=True)]
     return st.tuples(*(st.integers(n, n + spare) for n in least))
 
 
@@ -74,6 +82,7 @@ PADDINGS = pairs(0, 2) | st.sampled_from(["same", "valid"])
 
 @st.composite
 def channels(draw: st.DrawFn) -> Options:
+    """in_channels, out_channels, groups and bias of a convolution."""
     groups = draw(st.sampled_from([1, 1, 2, 3]))
     per_group = draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     return {
@@ -86,6 +95,7 @@ def channels(draw: st.DrawFn) -> Options:
 
 @st.composite
 def conv_options(draw: st.DrawFn, paddings: st.SearchStrategy[Any] = PADDINGS) -> Options:
+    """The arguments of a Conv2d, among them strides that are larger than the kernel."""
     padding = draw(paddings)
     return draw(channels()) | {
         "kernel_size": draw(pairs(1, 3)),
@@ -97,6 +107,7 @@ def conv_options(draw: st.DrawFn, paddings: st.SearchStrategy[Any] = PADDINGS) -
 
 @st.composite
 def conv_transpose_options(draw: st.DrawFn) -> Options:
+    """The arguments of a ConvTranspose2d; output_padding is below the stride."""
     stride = draw(pairs(1, 3))
     return draw(channels()) | {
         "kernel_size": draw(pairs(1, 3)),
@@ -141,6 +152,24 @@ def pool_options(draw: st.DrawFn, *, dilated: bool, padded_ceil: bool = False) -
 def pool_inputs(draw: st.DrawFn, options: Options) -> tuple[int, ...]:
     """[N,C,H,W] in which every window holds a cell: dilated taps can straddle a small input."""
     size = draw(sizes_that_fit(options))
-    for taps in oracles.pool_taps(size, **{k: v for k, v in options.items() if k != "count_include_pad"}):
-        assume(all(inside for inside in taps))
+    for axis, length in enumerate(size):
+        assume(_each_window_holds_a_cell(length, axis, options))
     return draw(batches), draw(st.integers(1, 2)), *size
+
+
+def _each_window_holds_a_cell(length: int, axis: int, options: Options) -> bool:
+    kernel, padding = (both(options[name])[axis] for name in ("kernel_size", "padding"))
+    gap, stride = both(options.get("dilation", 1))[axis], both(options["stride"] or options["kernel_size"])[axis]
+    reach, start = (kernel - 1) * gap, -padding
+    while start + reach < length + padding or (options["ceil_mode"] and start < length):  # the last may pass the end
+        if not any(0 <= cell < length for cell in range(start, start + reach + 1, gap)):
+            return False
+        start += stride
+    return True
+
+
+@st.composite
+def arrays(draw: st.DrawFn, shape: st.SearchStrategy[tuple[int, ...]], dtype: Any = np.float64) -> Array:
+    """An array of normal numbers or of small integers that tie, in any of the memory layouts."""
+    x = values(draw(shape), draw(seeds), dtype, ties=draw(st.booleans()))
+    return relaid(x, draw(layouts))
