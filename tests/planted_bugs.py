@@ -153,13 +153,13 @@ class BatchNormWithoutVarianceTerm(s.BatchNorm2d):
 @planted("gradient", IMAGE, 2)
 class EvalBackwardAsInTraining(s.BatchNorm2d):
     def _normalize_grad(self, g, ctx):
-        return super()._normalize_grad(g, ctx._replace(train=True))
+        return super()._normalize_grad(g, ctx._replace(from_x=True))
 
 
 @planted("gradient", IMAGE, 2, train=True)
 class TrainBackwardAsInEval(s.BatchNorm2d):
     def _normalize_grad(self, g, ctx):
-        return super()._normalize_grad(g, ctx._replace(train=False))
+        return super()._normalize_grad(g, ctx._replace(from_x=False))
 
 
 @planted("gradient", IMAGE, 2, train=True, says="scaled by the constant")

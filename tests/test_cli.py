@@ -15,7 +15,7 @@ from scratchnn_models import cli, lenet
 from scratchnn_models.run import Run
 from tiny_run import in_the_place_of_mnist, scratchnn
 
-COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "compare", "check", "data")
+COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "compare", "check", "audit", "data")
 Call = Callable[..., tuple[int, str, str]]
 
 

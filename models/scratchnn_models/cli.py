@@ -198,6 +198,35 @@ def check(
 
 
 @app.command()
+def audit(
+    adapter: Annotated[Path, typer.Argument(help="A Python file that defines cases(); docs/adapters has some.")],
+    json: Json = False,
+) -> None:
+    """Check other people's layers; each finding comes with a small example.
+
+    The exit code is 0 if all cases are clean, 1 if there are findings, 2 if the adapter cannot be loaded.
+    """
+    from scratchnn.audit import audit as audited
+    from scratchnn_models import audit as auditing
+
+    try:
+        cases = auditing.load(adapter)
+    except auditing.AdapterError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+    typer.echo(auditing.head(cases))
+    verdicts = []
+    for case in cases:
+        verdicts.append(audited(case))
+        typer.echo(auditing.rows(verdicts[-1], cases))
+    wrong = [verdict for verdict in verdicts if not verdict.clean]
+    typer.echo("\n" + "\n\n".join([*map(auditing.explained, wrong), auditing.told(verdicts)]))
+    _end(json, {"adapter": str(adapter), "cases": [auditing.record(verdict) for verdict in verdicts]})
+    if wrong:
+        raise typer.Exit(1)
+
+
+@app.command()
 def data(
     name: Annotated[str, typer.Argument(help="A data set from `scratchnn list`.")],
     json: Json = False,
