@@ -11,11 +11,12 @@ from hypothesis import HealthCheck, settings
 INSTALL = "python -m pip install torch"
 TORCH_REQUIRED = os.environ.get("SCRATCHNN_REQUIRE_TORCH") == "1"
 
-# The default draws the same examples in every run: a red build is red for everyone. `SCRATCHNN_EXAMPLES=thorough`
-# looks further, elsewhere each time.
+# The default draws the same examples in every run: a red build is red for everyone. `SCRATCHNN_EXAMPLES=ci` draws more
+# of them, and `thorough` looks further, elsewhere each time.
 settings.register_profile(
-    "default", max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "default", max_examples=15, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("ci", parent=settings.get_profile("default"), max_examples=40)
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=500, derandomize=False)
 settings.load_profile(os.environ.get("SCRATCHNN_EXAMPLES", "default"))
 
