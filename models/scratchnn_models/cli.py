@@ -8,21 +8,14 @@ from typing import Annotated, Any
 
 import typer
 
+from scratchnn_models import options as opt
 from scratchnn_models.catalog import MODELS, module
+from scratchnn_models.options import Json, Model, Threads
 
 app = typer.Typer(
     help="Neural networks without autograd: train the lecture's models on real data, every gradient written by hand.",
     no_args_is_help=True, pretty_exceptions_enable=False,
 )  # fmt: skip
-
-Model = Annotated[str, typer.Argument(help="A name from `scratchnn list`.")]
-RECIPE = "the recipe's"
-DETERMINISTIC = (
-    "The same bits with any number of threads: BLAS gets one thread whatever --threads says, which costs what the "
-    "others would have gained. Without it, the same version, NumPy, CPU type and number of threads give the same bits."
-)
-Json = Annotated[bool, typer.Option("--json", help="End with one line of JSON on stdout.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads.", show_default="all cores")]
 
 
 def main() -> None:
@@ -89,29 +82,18 @@ def summary(
 @app.command()
 def train(
     model: Model,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over the training data.", show_default=RECIPE)
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option(min=1, help="Images a step.", show_default=RECIPE)] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate, above 0.", show_default=RECIPE)] = None,
-    data: Annotated[str | None, typer.Option(help="A data set from `scratchnn list`.", show_default=RECIPE)] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Fixes every random number.", show_default="0")] = None,
-    seeds: Annotated[
-        int | None, typer.Option(min=2, help="Train with the seeds 0, 1, .. and report mean and spread.")
-    ] = None,
+    epochs: opt.Epochs = None,
+    batch_size: opt.BatchSize = None,
+    lr: opt.Rate = None,
+    data: opt.Data = None,
+    seed: opt.Seed = None,
+    seeds: opt.Seeds = None,
     threads: Threads = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/MODEL-DATE")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Go on with the run in this folder, as it was configured.")
-    ] = None,
-    hash_every: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Steps between two lines of hashes.jsonl, for `scratchnn compare`.", show_default="none"
-        ),
-    ] = None,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help=DETERMINISTIC)] = False,
-    results: Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")] = None,
+    out: opt.Out = None,
+    resume: opt.Resume = None,
+    hash_every: opt.HashEvery = None,
+    deterministic: opt.Deterministic = False,
+    results: opt.Results = None,
     json: Json = False,
 ) -> None:
     """Train a model; pictures, weights and measurements go to the run's folder.
@@ -120,11 +102,9 @@ def train(
     """
     from scratchnn_models import train as training
 
-    asked = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "data": data}
-    changes = {name: value for name, value in asked.items() if value is not None}
-    manner = {"hash_every": hash_every, "deterministic": deterministic or None}
-    manner = {name: value for name, value in manner.items() if value is not None}
-    if resume is not None and (changes or manner or out or (seed, seeds, results) != (None, None, None)):
+    changes = _given(epochs=epochs, batch_size=batch_size, lr=lr, data=data)
+    manner = _given(hash_every=hash_every, deterministic=deterministic or None)
+    if resume is not None and (changes or manner or _given(out=out, seed=seed, seeds=seeds, results=results)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
     if seed is not None and seeds is not None:
         raise typer.BadParameter("--seed is for one run, --seeds for several; choose one of them")
@@ -238,6 +218,11 @@ def data(
     state = describe(name)
     typer.echo(f"{name}: {state['state']}")
     _end(json, dict(state))
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Those of the options that were given."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _show(report: dict[str, Any]) -> None:
