@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: train test bench results readme fuzz kill gates clean
+.PHONY: train test bench results readme fuzz kill mutate gates clean
 
 train: $(VENV)/.train
 	$(BIN)/scratchnn train lenet --epochs 3 --seed 0
@@ -27,6 +27,9 @@ fuzz: $(VENV)/.test       # a million hostile files for each reader, four to six
 
 kill: $(VENV)/.test       # 200 times kill -9 while checkpoints are written
 	$(BIN)/python tests/kill.py --kills 200
+
+mutate: $(VENV)/.test     # every small fault in kernels, layers, losses and optimizers: does a test see it?
+	$(BIN)/python tests/mutate.py --results results/mutation.json
 
 gates: $(VENV)/.test
 	$(BIN)/ruff check

@@ -15,7 +15,8 @@ def table() -> str:
     """One line a record."""
     lines = ["| model | measured | value | reference | seeds | command |", "|---|---|---|---|---|---|"]
     for path in sorted(RESULTS.glob("*.json")):
-        for record in json.loads(path.read_text()):
+        found = json.loads(path.read_text())
+        for record in found if isinstance(found, list) else []:  # mutation.json is no model's
             value = f"**{record['value']:.2f}** ± {record['std']:.2f}"
             reference = f"{record['reference']} ({record['reference_source']})"
             name = record["metric"].replace("_", " ")

@@ -96,6 +96,7 @@ def _forward(op: str, x: Array, impl: str | None, *parameters: float) -> Array:
 
 
 def _gradient(op: str, dy: Array, kept: Array, impl: str | None, *parameters: float) -> Array:
+    check.floating("what forward kept", kept)
     check.gradient(dy, kept.shape, kept)
     dx: Array = choose(op, impl, dy, kept)(dy, kept, *parameters)
     return dx

@@ -51,7 +51,7 @@ def axis(name: str, x: Array, number: int) -> None:
 
 
 def gradient(dy: Array, expected: tuple[int, ...], like: Array) -> None:
-    """Check an incoming gradient: float, the shape of the output, the precision of the input."""
+    """Check an incoming gradient: float, the shape of the output, the precision of what forward kept."""
     floating("dy", dy)
     same_shape("dy", dy, expected)
     same_precision("dy", dy, "the input", like)

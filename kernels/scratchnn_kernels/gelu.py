@@ -44,6 +44,7 @@ def gelu(x: Array, *, impl: str | None = None) -> Array:
 
 def gelu_grad(dy: Array, x: Array, *, impl: str | None = None) -> Array:
     """dy (Phi(x) + x phi(x))."""
+    check.floating("x", x)
     check.gradient(dy, x.shape, x)
     dx: Array = choose("gelu_grad", impl, dy, x)(dy, x)
     return dx

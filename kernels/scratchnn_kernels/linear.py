@@ -26,6 +26,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | No
 def linear_input_grad(dy: Array, weight: Array, *, impl: str | None = None) -> Array:
     """dy [..,O], weight [O,I] -> dx [..,I]."""
     check.floating("dy", dy)
+    check.floating("weight", weight, "OI")
     check.same_precision("dy", dy, "weight", weight)
     if dy.shape[-1] != len(weight):
         raise KernelError(f"dy is {check.describe(dy)}; [..,{len(weight)}] is expected")
@@ -36,6 +37,7 @@ def linear_input_grad(dy: Array, weight: Array, *, impl: str | None = None) -> A
 def linear_weight_grad(dy: Array, x: Array, *, impl: str | None = None) -> Array:
     """dy [..,O], x [..,I] -> dw [O,I], summed over all leading axes."""
     check.floating("dy", dy)
+    check.floating("x", x)
     check.same_precision("dy", dy, "x", x)
     check.same_shape("dy", dy, (*x.shape[:-1], dy.shape[-1]))
     dw: Array = choose("linear_weight_grad", impl, dy, x)(dy, x)

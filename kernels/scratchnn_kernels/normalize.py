@@ -28,7 +28,7 @@ def normalize_grad(
     g: Array, x_hat: Array, inv_std: Array, axes: Axes, *, centred: bool = True, impl: str | None = None
 ) -> Array:
     """P g, in the shape of g."""
-    check.gradient(g, x_hat.shape, x_hat)
+    _check(g, x_hat, inv_std, axes)
     dx: Array = choose("normalize_grad", impl, g, x_hat)(g, x_hat, inv_std, axes, centred)
     return dx
 
@@ -37,10 +37,18 @@ def normalize_grad_jvp(
     g: Array, x_hat: Array, inv_std: Array, x_dot: Array, axes: Axes, *, centred: bool = True, impl: str | None = None
 ) -> Array:
     """The derivative of P g along x_dot at fixed g."""
-    check.gradient(g, x_hat.shape, x_hat)
+    _check(g, x_hat, inv_std, axes)
     check.gradient(x_dot, x_hat.shape, x_hat)
     dx_dot: Array = choose("normalize_grad_jvp", impl, g, x_hat, x_dot)(g, x_hat, inv_std, x_dot, axes, centred)
     return dx_dot
+
+
+def _check(g: Array, x_hat: Array, inv_std: Array, axes: Axes) -> None:
+    check.floating("x_hat", x_hat)
+    check.gradient(g, x_hat.shape, x_hat)
+    check.floating("inv_std", inv_std)
+    check.same_shape("inv_std", inv_std, tuple(1 if i in axes else n for i, n in enumerate(x_hat.shape)))
+    check.same_precision("inv_std", inv_std, "x_hat", x_hat)
 
 
 # --- reference ---

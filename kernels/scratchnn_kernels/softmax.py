@@ -40,6 +40,8 @@ def softmax(x: Array, *, axis: int = -1, impl: str | None = None) -> Array:
 
 def softmax_grad(dy: Array, y: Array, *, axis: int = -1, impl: str | None = None) -> Array:
     """y (dy - sum y dy), where y = softmax(x)."""
+    check.floating("y", y)
+    check.axis("y", y, axis)
     check.gradient(dy, y.shape, y)
     dx: Array = choose("softmax_grad", impl, dy, y)(dy, y, axis)
     return dx

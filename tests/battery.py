@@ -1,0 +1,299 @@
+"""The tests as a list of plain calls: every example that hypothesis drew once, kept, to be run again without it.
+
+An item is one test with one set of arguments. Kernels also keep what their reference returned at the start, so that a
+fault that a reference shares with its fast version shows.
+"""
+
+import importlib
+import itertools
+import signal
+import sys
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache, partial
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+
+MODULES = (
+    "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
+    "test_embedding", "test_joining", "test_state_dict", "test_refusals",
+    "test_corners",
+)  # fmt: skip
+SLOW = 1.0  # seconds; a slower item is left out
+Line = tuple[str, int]
+
+
+class Stuck(BaseException):
+    """An item ran far longer than it should."""
+
+
+@dataclass(eq=False)
+class Item:
+    """One call of a test: its group (the test and its case), how long it takes, and the lines that it runs."""
+
+    name: str
+    group: str
+    call: Callable[[], Any]
+    seconds: float = 0.0
+    lines: frozenset[Line] = frozenset()
+
+    def fails(self) -> str | None:
+        """What it raised, None if it passed; warnings are errors, as in the test suite."""
+        forget()
+        try:
+            with limited(max(1.0, 20 * self.seconds)), warnings.catch_warnings():
+                warnings.simplefilter("error")
+                self.call()
+        except (Exception, Stuck, pytest.skip.Exception, pytest.fail.Exception) as error:
+            return f"{type(error).__name__}: {error}"
+        return None
+
+
+def forget() -> None:
+    """Empty what remembers results over calls: it would hide code from the tracer, and a mutant from the tests."""
+    for remembering in _remembering(len(sys.modules)):
+        remembering.cache_clear()
+
+
+@cache
+def _remembering(modules: int) -> list[Any]:
+    """What has a cache in the kernels; looked for again when more modules have been imported."""
+    kernels = [module for name, module in sys.modules.items() if name.startswith("scratchnn_kernels.")]
+    things = [thing for module in kernels for thing in vars(module).values() if hasattr(thing, "cache_clear")]
+    return [thing for thing in things if thing.__name__ != "numba_installed"]  # it asks the disk
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stuck(f"more than {seconds:.1f} s")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+class Recorder:
+    """Stands in for hypothesis's `data`, and writes down what it gives."""
+
+    def __init__(self, data: Any) -> None:
+        self.data, self.drawn = data, []
+
+    def draw(self, strategy: Any, label: Any = None) -> Any:
+        self.drawn.append(self.data.draw(strategy))
+        return kept(self.drawn[-1])
+
+
+class Replay:
+    """Gives again what a Recorder wrote down."""
+
+    def __init__(self, drawn: list[Any]) -> None:
+        self.drawn = iter(drawn)
+
+    def draw(self, strategy: Any, label: Any = None) -> Any:
+        return kept(next(self.drawn))
+
+
+def kept(value: Any) -> Any:
+    """A copy of what a test might write into; a Setup is frozen, and makes its arrays anew."""
+    return value if type(value).__name__ == "Setup" else deepcopy(value)
+
+
+def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:
+    """All tests of these modules that need neither PyTorch nor a folder, each with a few examples.
+
+    With words, only those whose name and parameters hold one of them.
+    """
+    found = []
+    for module in map(importlib.import_module, names):
+        for name, test in vars(module).items():
+            if name.startswith("test_") and getattr(test, "__module__", None) == module.__name__:
+                for label, arguments in _parameters(test):
+                    group = f"{module.__name__}.{name}[{label}]"
+                    calls = _calls(test, arguments, examples) if _asked(group, words) else []
+                    found += [Item(f"{group}#{i}", group, call) for i, call in enumerate(calls)]
+    return found
+
+
+def _asked(group: str, words: Sequence[str]) -> bool:
+    return not words or any(word in group for word in words)
+
+
+def _parameters(test: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every combination of a test's parametrize marks."""
+    axes = []
+    for mark in getattr(test, "pytestmark", ()):
+        if mark.name == "parametrize":
+            names = [n.strip() for n in mark.args[0].split(",")] if isinstance(mark.args[0], str) else [*mark.args[0]]
+            rows = [
+                getattr(row, "values", row) if type(row).__name__ == "ParameterSet" else row for row in mark.args[1]
+            ]
+            axes.append([dict(zip(names, row if len(names) > 1 else [row], strict=True)) for row in rows])
+    for combination in itertools.product(*axes):
+        arguments = {name: value for axis in combination for name, value in axis.items()}
+        yield ",".join(_label(value) for value in arguments.values()), arguments
+
+
+def _label(value: Any) -> str:
+    named = getattr(value, "name", None) or getattr(value, "__name__", None) or type(value).__name__
+    return value if isinstance(value, str) else str(named)
+
+
+def _calls(test: Any, arguments: dict[str, Any], examples: int) -> list[Callable[[], Any]]:
+    code = test.hypothesis.inner_test.__code__ if hasattr(test, "hypothesis") else test.__code__
+    needs = set(code.co_varnames[: code.co_argcount])
+    if needs & {"torch", "tmp_path", "capsys"}:
+        return []
+    if hasattr(test, "hypothesis"):
+        return [partial(_again, test.hypothesis.inner_test, given) for given in _drawn(test, arguments, examples)]
+    if "monkeypatch" in needs:
+        return [partial(_patched, test, arguments)]
+    return [partial(test, **arguments)]
+
+
+def _patched(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        test(monkeypatch=monkeypatch, **arguments)
+
+
+def _drawn(test: Any, arguments: dict[str, Any], examples: int) -> list[dict[str, Any]]:
+    """The arguments of each example, `data` as the list of what was drawn from it."""
+    inner, seen = test.hypothesis.inner_test, []
+
+    def record(**given: Any) -> None:
+        before = {name: value if name in arguments else kept(value) for name, value in given.items() if name != "data"}
+        recorder = Recorder(given["data"]) if "data" in given else None
+        inner(**given | ({"data": recorder} if recorder else {}))
+        seen.append(before | ({"data": recorder.drawn} if recorder else {}))
+
+    own = test._hypothesis_internal_use_settings
+    test.hypothesis.inner_test = record
+    test._hypothesis_internal_use_settings = settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, phases=[Phase.generate],
+        suppress_health_check=[*HealthCheck],
+    )  # fmt: skip
+    try:
+        test(**arguments)
+    finally:
+        test.hypothesis.inner_test, test._hypothesis_internal_use_settings = inner, own
+    return seen
+
+
+def _again(inner: Callable[..., Any], given: dict[str, Any]) -> None:
+    inner(**{name: Replay(value) if name == "data" else kept(value) for name, value in given.items()})
+
+
+def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
+    """Every implementation against what the reference returns now, in both precisions."""
+    # imported here, so that the mutator can be tested without the tests that it runs
+    import kernel_arguments
+    import test_kernels
+
+    found = []
+    for op in [op for op in kernel_arguments.ARGUMENTS if _asked(f"frozen[{op}]", words)]:
+        for i, call in enumerate(_examples(kernel_arguments.ARGUMENTS[op], examples)):
+            truth = test_kernels.outcome(op, call, "reference")
+            impls = [impl for known, impl in test_kernels.ALL if known == op]
+            for impl, dtype in itertools.product(impls, test_kernels.TOLERANCE):
+                group = f"frozen[{op},{impl},{dtype.__name__}]"
+                found.append(Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth)))
+    return found
+
+
+def _examples(strategy: Any, examples: int) -> list[Any]:
+    from hypothesis import given
+
+    seen: list[Any] = []
+
+    def note(value: Any) -> None:
+        seen.append(value)
+
+    _drawn(given(value=strategy)(note), {}, examples)
+    return seen
+
+
+def _unchanged(op: str, impl: str, call: Any, dtype: Any, truth: list[np.ndarray]) -> None:
+    from compare import assert_bits, assert_close
+    from test_kernels import TOLERANCE, outcome
+
+    for got, expected in zip(outcome(op, call.cast(dtype), impl), truth, strict=True):
+        if expected.dtype.kind == "f":
+            assert got.dtype == dtype
+            assert_close(got, expected, TOLERANCE[dtype], op)
+        else:
+            assert_bits(got, expected, op)
+
+
+def measured(items: list[Item], paths: set[str]) -> list[Item]:
+    """The items that pass and are fast, each timed, and traced for the lines that it runs in these files."""
+    good = []
+    for item in items:
+        began = time.perf_counter()
+        lines: set[Line] = set()
+        with traced(paths, lines):
+            failure = item.fails()
+        item.seconds = SLOW / 20
+        if failure is None and lines and time.perf_counter() - began < 8 * SLOW:
+            began = time.perf_counter()
+            failure = item.fails()
+            item.seconds, item.lines = time.perf_counter() - began, frozenset(lines)
+            if failure is None and item.seconds < SLOW:
+                good.append(item)
+    return good
+
+
+@contextmanager
+def traced(paths: set[str], lines: set[Line]) -> Iterator[None]:
+    def local(frame: FrameType, event: str, argument: Any) -> Any:
+        lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return local
+
+    def entered(frame: FrameType, event: str, argument: Any) -> Any:
+        return local if frame.f_code.co_filename in paths else None
+
+    before = sys.gettrace()
+    sys.settrace(entered)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+def by_line(items: list[Item]) -> dict[Line, list[Item]]:
+    """The items that run each line."""
+    table: dict[Line, list[Item]] = {}
+    for item in items:
+        for line in item.lines:
+            table.setdefault(line, []).append(item)
+    return table
+
+
+def in_turn(items: list[Item]) -> list[Item]:
+    """In turn one of the laws and one of the other tests, the fastest of every group first: so all kinds come early."""
+    laws = _ranked([item for item in items if item.name.startswith("test_laws.")], lambda item: item.group)
+    others = [item for item in items if not item.name.startswith("test_laws.")]
+    pairs = itertools.zip_longest(_ranked(others, lambda item: item.group.split("[")[0]), laws)
+    return [item for pair in pairs for item in pair if item is not None]
+
+
+def _ranked(items: list[Item], group: Callable[[Item], str]) -> list[Item]:
+    """The fastest of every group, then the second fastest of every group, and so on."""
+    seen: dict[str, int] = defaultdict(int)
+    ranks = []
+    for item in sorted(items, key=lambda item: item.seconds):
+        ranks.append((seen[group(item)], item.seconds, item))
+        seen[group(item)] += 1
+    return [item for _, _, item in sorted(ranks, key=lambda row: row[:2])]

@@ -1,0 +1,85 @@
+"""One mutant after the other against the tests that run its lines, and the count of those that a test saw."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from battery import Item, Line, in_turn
+from mutants import Mutant, applied, live_functions
+
+PATIENCE = 2.0  # seconds of processor time that one mutant may cost
+
+
+@dataclass
+class Score:
+    """What became of the mutants; `lived` maps those that nobody saw to their change."""
+
+    killed: list[str] = field(default_factory=list)
+    lived: dict[str, str] = field(default_factory=dict)
+    backward: set[str] = field(default_factory=set)
+    seconds: float = 0.0
+
+    def row(self, chosen: Callable[[str], bool], reasons: dict[str, str]) -> dict[str, Any]:
+        """Counts over the mutants whose id is chosen; `score` is raw: equivalent mutants count as survivors."""
+        killed, lived = (sum(map(chosen, ids)) for ids in (self.killed, self.lived))
+        explained = sum(chosen(i) and i in reasons for i in self.lived)
+        score = killed / max(1, killed + lived)
+        return {"mutants": killed + lived, "killed": killed, "survived": lived, "explained": explained, "score": score}
+
+
+def run(mutants: list[Mutant], table: dict[Line, list[Item]], progress: bool = False) -> Score:
+    """Each mutant in turn, against the items that run its lines, until one fails."""
+    score, began = Score(), time.perf_counter()
+    last_killer: dict[str, Item] = {}
+    known: dict[Any, list[Item]] = {}
+    live = {path: live_functions(path) for path in {mutant.path for mutant in mutants}}
+    for mutant in mutants:
+        function = ":".join(mutant.id.split(":")[:2])
+        items = _items(mutant, table, known)
+        first = last_killer.get(function)
+        if first in items:
+            items = [first, *items]
+        try:
+            with applied(mutant, live[mutant.path]) as changed:
+                killer = _killer(items) if changed else None
+        except (SyntaxError, ValueError):  # not Python any more, or another set of closed-over variables
+            continue
+        if not changed:
+            continue
+        score.backward |= {mutant.id} if mutant.backward else set()
+        if killer is None:
+            score.lived[mutant.id] = mutant.change + ("" if items else "   (no test runs this line)")
+            if progress:
+                print(f"lives  {mutant.id}  {score.lived[mutant.id]}", flush=True)
+        else:
+            score.killed.append(mutant.id)
+            last_killer[function] = killer
+    score.seconds = time.perf_counter() - began
+    return score
+
+
+def _items(mutant: Mutant, table: dict[Line, list[Item]], known: dict[Any, list[Item]]) -> list[Item]:
+    """The items that run the mutant's statement; `known` keeps them for the next mutant of this statement."""
+    place = mutant.path, mutant.lines
+    if place not in known:
+        found = {id(item): item for line in sorted(mutant.lines) for item in table.get((str(mutant.path), line), ())}
+        known[place] = in_turn([*found.values()])
+    return known[place]
+
+
+def _killer(items: list[Item]) -> Item | None:
+    end = time.process_time() + PATIENCE
+    for item in items:
+        if item.fails() is not None:
+            return item
+        if time.process_time() > end:
+            return None
+    return None
+
+
+def polluted(table: dict[Line, list[Item]]) -> dict[str, str]:
+    """The items that no longer pass on the unmutated code: then some kills were none."""
+    items = {item.name: item for found in table.values() for item in found}
+    outcomes = {name: item.fails() for name, item in items.items()}
+    return {name: failure for name, failure in outcomes.items() if failure is not None}

@@ -1,0 +1,131 @@
+"""The mutation score: faults put into kernels, layers, losses and optimizers, and how many the tests see.
+
+    python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
+
+Numba's loops run as plain Python here, so that they are mutated too. `mutation_survivors.toml` says of a mutant that
+lives why it is equivalent; one in backward code that it does not name makes the command fail.
+"""
+
+import os
+
+os.environ["NUMBA_DISABLE_JIT"] = "1"  # before Numba is imported
+
+import argparse
+import json
+import random
+import resource
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from battery import Item, Line, by_line, frozen_kernels, items_of, measured
+from killing import Score, polluted, run
+from mutants import Mutant, mutants_of
+
+ROOT = Path(__file__).parent.parent
+REASONS = Path(__file__).parent / "mutation_survivors.toml"
+LAYERS = (
+    "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
+    "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth", "topk",
+)  # fmt: skip
+MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
+
+
+def targets() -> dict[str, Path]:
+    """The modules under test by short name: kernels/conv2d, scratchnn/conv2d."""
+    kernels = sorted((ROOT / "kernels" / "scratchnn_kernels").glob("[!_]*.py"))
+    layers = [ROOT / "scratchnn" / f"{name}.py" for name in LAYERS]
+    return {f"{'kernels' if p in kernels else 'scratchnn'}/{p.stem}": p for p in (*kernels, *layers)}
+
+
+def explanations(path: Path = REASONS) -> dict[str, str]:
+    """Why each survivor is equivalent, by id."""
+    return tomllib.loads(path.read_text())["equivalent"] if path.exists() else {}
+
+
+def report(score: Score, reasons: dict[str, str]) -> dict[str, Any]:
+    """The score of all code, of the backward code, of the rest, and of each module."""
+    modules = sorted({i.split(":")[0] for i in (*score.killed, *score.lived)})
+    return {
+        "all": score.row(lambda i: True, reasons),
+        "backward": score.row(score.backward.__contains__, reasons),
+        "other": score.row(lambda i: i not in score.backward, reasons),
+        "modules": {m: score.row(lambda i, m=m: i.startswith(m + ":"), reasons) for m in modules},
+    }
+
+
+def show(rows: dict[str, Any]) -> None:
+    print(f"{'':28} mutants  killed  survived  explained   score")
+    for name, row in {**{k: rows[k] for k in ("all", "backward", "other")}, **rows["modules"]}.items():
+        counts = f"{row['mutants']:7}  {row['killed']:6}  {row['survived']:8}  {row['explained']:9}"
+        print(f"{name:28} {counts}  {row['score']:6.1%}")
+
+
+def commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True).stdout.strip()
+
+    return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
+
+
+def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[Mutant]:
+    """The mutants of the modules whose short name contains one of `only`, those of backward code first.
+
+    A sample holds all backward code, and this many of the other mutants, always the same ones.
+    """
+    modules = {module: path for module, path in targets().items() if not only or any(word in module for word in only)}
+    found = [mutant for module, path in modules.items() for mutant in mutants_of(path, module)]
+    first, others = ([m for m in found if m.backward is wanted] for wanted in (True, False))
+    if sample is not None and sample < len(others):
+        others = [others[place] for place in sorted(random.Random(0).sample(range(len(others)), sample))]
+    return first if backward else [*first, *others]
+
+
+def battery(paths: set[str], tests: list[str], examples: int) -> dict[Line, list[Item]]:
+    """The table of items by line, made anew from the unmutated code; all tests, or those whose name holds a word."""
+    items = [*items_of(examples=examples, words=tests), *frozen_kernels(examples, words=tests)]
+    good = measured(items, paths)
+    seconds = sum(item.seconds for item in good)
+    print(f"battery: {len(good)} of {len(items)} items run these modules and take less than a second: {seconds:.1f} s")
+    return by_line(good)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Count the faults that the tests see.")
+    parser.add_argument("--only", action="append", default=[], metavar="MODULE", help="e.g. scratchnn/linear")
+    parser.add_argument("--tests", action="append", default=[], metavar="WORD", help="only tests with this in the name")
+    parser.add_argument("--examples", type=int, default=10, metavar="N", help="of each test")
+    parser.add_argument("--sample", type=int, metavar="N", help="all backward code, and N of the others")
+    parser.add_argument("--backward", action="store_true", help="only backward, jvp and backward_jvp code")
+    parser.add_argument("--results", type=Path, help="write the counts and the survivors to this JSON file")
+    asked = parser.parse_args()
+    began = time.perf_counter()
+    mutants = chosen_mutants(asked.only, asked.sample, asked.backward)
+    table = battery({str(mutant.path) for mutant in mutants}, asked.tests, asked.examples)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    score, reasons = run(mutants, table, progress=True), explanations()
+    rows = report(score, reasons)
+    show(rows)
+    speed = len([*score.killed, *score.lived]) / max(score.seconds, 1e-9)
+    print(f"{speed:.1f} mutants/s, {time.perf_counter() - began:.0f} s in all")
+    stale = [i for i in reasons if i in score.killed]
+    for i in stale:
+        print(f"explained as equivalent, yet killed: {i}")
+    if asked.results:
+        facts = {"command": " ".join(["python", *sys.argv]), "commit": commit(), "mutants_per_second": round(speed, 1)}
+        facts |= {"seconds": round(time.perf_counter() - began), **rows, "survivors": score.lived}
+        asked.results.write_text(json.dumps(facts, indent=1) + "\n")
+    broken = polluted(table)
+    open_ends = [i for i in score.lived if i in score.backward and i not in reasons]
+    for name, failure in broken.items():
+        print(f"fails on the unmutated code after the run, so a mutant left something behind: {name}: {failure}")
+    print(f"{len(open_ends)} survivors in backward code are unexplained")
+    sys.exit(1 if open_ends or stale or broken else 0)
+
+
+if __name__ == "__main__":
+    main()
