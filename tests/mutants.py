@@ -87,7 +87,7 @@ def live_functions(path: Path) -> dict[str, list[FunctionType]]:
     """All functions of this file that exist now, by qualified name, also those that a decorator hides."""
     found: dict[str, list[FunctionType]] = {}
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__code__.co_filename == str(path):
+        if type(thing) is FunctionType and thing.__code__.co_filename == str(path):
             found.setdefault(thing.__code__.co_qualname, []).append(thing)
     return found
 
