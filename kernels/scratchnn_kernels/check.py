@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -55,8 +54,3 @@ def gradient(dy: Array, expected: tuple[int, ...], like: Array) -> None:
     floating("dy", dy)
     same_shape("dy", dy, expected)
     same_precision("dy", dy, "the input", like)
-
-
-def result_type(*arrays: Array) -> np.dtype[Any]:
-    """The dtype of a result: complex when any argument is."""
-    return np.result_type(*arrays)

@@ -103,7 +103,7 @@ def _conv2d_input_grad_reference(
     blocks = _blocked(weight, 0, groups)  # [G,O/G,C/G,K,L]
     (s, t), (d, e) = window.stride, window.dilation
     channels = weight.shape[1] * groups
-    padded: Array = xp.zeros((n, channels, top + h + bottom, left + w + right), check.result_type(dy, weight))
+    padded: Array = xp.zeros((n, channels, top + h + bottom, left + w + right), np.result_type(dy, weight))
     for k in range(window.kernel[0]):
         for l in range(window.kernel[1]):  # tap (k, l) of every window gave to one cell each: give back to it
             share = xp.einsum("ngoij,goc->ngcij", dy, blocks[..., k, l], optimize=True)

@@ -43,7 +43,7 @@ def _check(padding: Sides, mode: str, size: tuple[int, int]) -> None:
             f"padding={padding}, mode={mode!r}; (left, right, top, bottom) and one of {MODES} are expected"
         )
     for length, before, after in ((size[0], *padding[2:]), (size[1], *padding[:2])):
-        if length + before + after < 1 or length + min(before, 0) + min(after, 0) < 1:
+        if length + min(before, 0) + min(after, 0) < 1:
             raise KernelError(f"padding={padding} leaves nothing of an image of size {tuple(size)}")
         if mode == "reflect" and max(before, after) >= length:
             raise KernelError(f"padding={padding} reflects more than an image of size {tuple(size)} has")
