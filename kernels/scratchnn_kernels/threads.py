@@ -1,0 +1,44 @@
+"""How many threads the fast kernels use: one number for all of them.
+
+A kernel splits its work into `parts(work)` pieces and runs them in a Numba `prange`. It never calls a threaded BLAS:
+idle BLAS threads spin on the cores that Numba's threads need, which costs whole time slices (8 ms instead of 2).
+"""
+
+import os
+import sys
+
+LEAST_WORK = 1 << 15  # elementary operations that are worth a second thread: waking it costs some microseconds
+
+_threads = 0
+
+
+def get_threads() -> int:
+    """The number of threads: what `set_threads` said, else NUMBA_NUM_THREADS, else the cores this process may use."""
+    global _threads
+    if not _threads:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        _threads = int(os.environ.get("NUMBA_NUM_THREADS", cores))
+    return _threads
+
+
+def set_threads(threads: int) -> None:
+    """Use so many threads from now on; more than the machine's cores are as many as it has."""
+    global _threads
+    if threads < 1:
+        raise ValueError(f"threads={threads}; at least 1 is expected")
+    _threads = threads
+    if "numba" in sys.modules:
+        start()
+
+
+def start() -> None:
+    """Tell Numba, once it is imported."""
+    import numba
+
+    numba.set_num_threads(min(get_threads(), numba.config.NUMBA_NUM_THREADS))
+
+
+def parts(work: int, pieces: int) -> int:
+    """Into how many parts a kernel splits `pieces` pieces that are `work` elementary operations in all."""
+    threads = get_threads()
+    return max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
