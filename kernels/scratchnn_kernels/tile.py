@@ -1,0 +1,207 @@
+"""The micro-kernel under every fast convolution and matrix product, written as LLVM vector code.
+
+A tile of the result, M rows by V vectors of L lanes, stays in registers while a sum runs over k:
+
+    out[m, v, lane] = max(init[m, v, lane] + sum_k a[k, m] b[k, v, lane], floor)
+
+`a` is read one number at a time and spread over the lanes, `b` a vector at a time: one load of each feeds V or M
+fused multiply-adds, so the loads hide behind the arithmetic. Where the operands of step k lie is told by two tables of
+offsets, and that is all that distinguishes a matrix product, a convolution over any stride and dilation, either of its
+gradients, and Winograd's products. Compilers do not find this form themselves: loops in Numba or C reach half of it.
+
+Numba inlines the `@intrinsic`s here into the loops around them. M and V are literals; the type of `out` says the
+precision, and the CPU's features the lanes.
+"""
+
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from scratchnn_kernels.check import Array
+
+I32, I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _vector_bytes() -> int:
+    """Bytes of a vector register: AVX-512, AVX, or the 16 bytes that every 64-bit CPU has."""
+    from numba.core import config
+
+    said = config.CPU_FEATURES
+    features = {name[1:]: name[0] == "+" for name in said.split(",") if name} if said else llvm.get_host_cpu_features()
+    if features.get("avx512f"):
+        return 64
+    return 32 if features.get("avx2") else 16
+
+
+VECTOR_BYTES = _vector_bytes()
+# Rows and vectors of the largest tile. Its sums, a row of b and a number of a must fit the registers (32 with AVX-512,
+# else 16), and it must be large enough that the loads, rows + vectors + 2 a step, are fewer than the additions.
+ROWS, VECTORS = (8 if VECTOR_BYTES == 64 else 6), 2
+
+
+class _Code:
+    """A function under construction: the LLVM builder, and the vector type of this precision."""
+
+    def __init__(self, builder: Any, element: Any) -> None:
+        self.b = builder
+        self.bytes = element.bitwidth // 8
+        self.scalar = ir.FloatType() if self.bytes == 4 else ir.DoubleType()
+        self.lanes = VECTOR_BYTES // self.bytes
+        self.vector = ir.VectorType(self.scalar, self.lanes)
+        self.suffix = f"v{self.lanes}f{8 * self.bytes}"
+
+    def call(self, name: str, result: Any, *args: Any) -> Any:
+        """Call an LLVM intrinsic."""
+        module = self.b.module
+        found = module.globals.get(name) or ir.Function(module, ir.FunctionType(result, [a.type for a in args]), name)
+        return self.b.call(found, args)
+
+    def address(self, base: Any, elements: Any) -> Any:
+        """base (an integer) + elements * their size."""
+        return self.b.add(base, self.b.mul(elements, I64(self.bytes)))
+
+    def load(self, address: Any) -> Any:
+        return self.b.load(self.b.inttoptr(address, self.scalar.as_pointer()), align=self.bytes)
+
+    def load_index(self, table: Any, k: Any) -> Any:
+        return self.b.load(self.b.inttoptr(self.b.add(table, self.b.mul(k, I64(8))), I64.as_pointer()), align=8)
+
+    def load_vector(self, address: Any, mask: Any = None) -> Any:
+        pointer = self.b.inttoptr(address, self.vector.as_pointer())
+        if mask is None:
+            return self.b.load(pointer, align=self.bytes)
+        zero = ir.Constant(self.vector, [0.0] * self.lanes)
+        return self.call(f"llvm.masked.load.{self.suffix}.p0", self.vector, pointer, I32(self.bytes), mask, zero)
+
+    def store_vector(self, value: Any, address: Any, mask: Any = None) -> None:
+        pointer = self.b.inttoptr(address, self.vector.as_pointer())
+        if mask is None:
+            self.b.store(value, pointer, align=self.bytes)
+        else:
+            self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), value, pointer, I32(self.bytes), mask)
+
+    def spread(self, scalar: Any) -> Any:
+        """The number in every lane."""
+        nothing = ir.Constant(self.vector, ir.Undefined)
+        one = self.b.insert_element(nothing, scalar, I32(0))
+        return self.b.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
+
+    def fma(self, x: Any, y: Any, total: Any) -> Any:
+        return self.call(f"llvm.fmuladd.{self.suffix}", self.vector, x, y, total)
+
+    def mask(self, width: Any) -> Any:
+        """The lanes below `width`."""
+        lanes = ir.VectorType(I32, self.lanes)
+        wide = ir.Constant(lanes, ir.Undefined)
+        one = self.b.insert_element(wide, self.b.trunc(width, I32), I32(0))
+        limit = self.b.shuffle_vector(one, wide, ir.Constant(lanes, [0] * self.lanes))
+        return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), limit)
+
+    def rows(self, base: Any, stride: Any, count: int) -> list[Any]:
+        """Addresses base + m * stride (bytes), by few registers: the CPU adds 1, 2 or 3 strides while it loads."""
+        steps = [I64(0), stride, self.b.mul(stride, I64(2)), self.b.mul(stride, I64(3))]
+        four = self.b.mul(stride, I64(4))
+        found = []
+        for m in range(count):
+            if m and m % 4 == 0:
+                base = self.b.add(base, four)
+            found.append(self.b.add(base, steps[m % 4]))
+        return found
+
+
+ARGUMENTS = (
+    "rows", "width", "a", "a_row", "a_steps", "b", "b_steps", "steps", "init", "init_row", "out", "out_row", "floor",
+)  # fmt: skip
+
+
+@intrinsic
+def _any_tile(
+    typing: Any, rows: Any, width: Any, a: Any, a_row: Any, a_steps: Any, b: Any, b_steps: Any, steps: Any, init: Any,
+    init_row: Any, out: Any, out_row: Any, floor: Any,
+) -> Any:  # fmt: skip
+    """One piece of code for each number of rows and vectors, and a jump to the one that fits."""
+    signature = types.void(*[types.intp] * (len(ARGUMENTS) - 1), floor)
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        code = _Code(builder, floor)
+        given = dict(zip(ARGUMENTS, args, strict=True))
+        vectors = builder.sdiv(builder.add(given["width"], I64(code.lanes - 1)), I64(code.lanes))
+        case = builder.add(builder.mul(vectors, I64(ROWS)), given["rows"])
+        end = builder.append_basic_block("tile.end")
+        switch = builder.switch(case, end)
+        for v in range(1, VECTORS + 1):
+            for m in range(1, ROWS + 1):
+                block = builder.append_basic_block(f"tile.{m}x{v}")
+                switch.add_case(I64(v * ROWS + m), block)
+                builder.position_at_end(block)
+                _tile(code, m, v, given)
+                builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+def _tile(code: _Code, rows: int, vectors: int, given: dict[str, Any]) -> None:
+    b = code.b
+    last = code.mask(b.sub(given["width"], I64((vectors - 1) * code.lanes)))
+    masks = [None] * (vectors - 1) + [last]
+    shifts = [I64(v * VECTOR_BYTES) for v in range(vectors)]
+    size = I64(code.bytes)
+
+    def places(name: str) -> list[Any]:
+        return code.rows(given[name], b.mul(given[f"{name}_row"], size), rows)
+
+    sums = [[code.load_vector(b.add(p, s), m) for s, m in zip(shifts, masks, strict=True)] for p in places("init")]
+    a_row = b.mul(given["a_row"], size)
+
+    before, loop, after = b.block, b.append_basic_block("tile"), b.append_basic_block("tile.done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    k = b.phi(I64)
+    k.add_incoming(I64(0), before)
+    held = [[b.phi(code.vector) for _ in row] for row in sums]
+    for row, values in zip(held, sums, strict=True):
+        for phi, value in zip(row, values, strict=True):
+            phi.add_incoming(value, before)
+    from_b = code.address(given["b"], code.load_index(given["b_steps"], k))
+    vector = [code.load_vector(b.add(from_b, s), m) for s, m in zip(shifts, masks, strict=True)]
+    from_a = code.address(given["a"], code.load_index(given["a_steps"], k))
+    new = []
+    for address, row in zip(code.rows(from_a, a_row, rows), held, strict=True):
+        number = code.spread(code.load(address))
+        new.append([code.fma(number, v, total) for v, total in zip(vector, row, strict=True)])
+    following = b.add(k, I64(1))
+    k.add_incoming(following, loop)
+    for row, values in zip(held, new, strict=True):
+        for phi, value in zip(row, values, strict=True):
+            phi.add_incoming(value, loop)
+    b.cbranch(b.icmp_signed("<", following, given["steps"]), loop, after)
+    b.position_at_end(after)
+    least = code.spread(given["floor"])
+    for place, row in zip(places("out"), new, strict=True):
+        for value, s, m in zip(row, shifts, masks, strict=True):
+            clipped = b.select(b.fcmp_ordered("<", value, least), least, value)  # a NaN stays
+            code.store_vector(clipped, b.add(place, s), m)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def tile(
+    rows: int, width: int, a: int, a_row: int, a_steps: int, b: int, b_steps: int, steps: int, init: int,
+    init_row: int, out: int, out_row: int, floor: float,
+) -> None:  # fmt: skip
+    """out[m, j] = max(init[m, j] + sum_k a[m, k] b[k, j], floor) for m < rows <= ROWS and j < width <= WIDTH.
+
+    a, b, init, out and the two tables are addresses (`at`); row strides and table entries count elements:
+    a[m, k] lies at m * a_row + a_steps[k], b[k, j] at b_steps[k] + j. `init` may be `out`, or have row stride 0.
+    """
+    _any_tile(rows, width, a, a_row, a_steps, b, b_steps, steps, init, init_row, out, out_row, floor)
+
+
+@njit(error_model="numpy", inline="always")
+def at(array: Array, index: int) -> int:
+    """The address of an element of a flat array."""
+    return array.ctypes.data + index * array.itemsize
