@@ -14,7 +14,6 @@ from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
-from scratchnn_kernels import threads
 from scratchnn_kernels.check import Array, KernelError, describe
 
 P = ParamSpec("P")
@@ -96,7 +95,6 @@ def lazy_njit(
 def _njit(function: Callable[P, R], parallel: bool, reassociate: bool) -> Callable[P, R]:
     import numba
 
-    threads.start()
     fastmath = {"reassoc", "contract", "nsz"} if reassociate else False
     # error_model="numpy": the default keeps a ZeroDivisionError branch that stops vectorisation (10x).
     made: Callable[P, R] = numba.njit(

@@ -5,11 +5,11 @@ idle BLAS threads spin on the cores that Numba's threads need, which costs whole
 """
 
 import os
-import sys
 
 LEAST_WORK = 1 << 15  # elementary operations that are worth a second thread: waking it costs some microseconds
 
 _threads = 0
+_told = False  # whether Numba knows the number
 
 
 def get_threads() -> int:
@@ -23,22 +23,23 @@ def get_threads() -> int:
 
 def set_threads(threads: int) -> None:
     """Use so many threads from now on; more than the machine's cores are as many as it has."""
-    global _threads
+    global _threads, _told
     if threads < 1:
         raise ValueError(f"threads={threads}; at least 1 is expected")
-    _threads = threads
-    if "numba" in sys.modules:
-        start()
-
-
-def start() -> None:
-    """Tell Numba, once it is imported."""
-    import numba
-
-    numba.set_num_threads(min(get_threads(), numba.config.NUMBA_NUM_THREADS))
+    _threads, _told = threads, False
 
 
 def parts(work: int, pieces: int) -> int:
     """Into how many parts a kernel splits `pieces` pieces that are `work` elementary operations in all."""
     threads = get_threads()
+    if not _told:
+        _tell_numba(threads)
     return max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
+
+
+def _tell_numba(threads: int) -> None:
+    global _told
+    import numba
+
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    _told = True

@@ -20,8 +20,6 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from scratchnn_kernels.check import Array
-
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -40,6 +38,7 @@ VECTOR_BYTES = _vector_bytes()
 # Rows and vectors of the largest tile. Its sums, a row of b and a number of a must fit the registers (32 with AVX-512,
 # else 16), and it must be large enough that the loads, rows + vectors + 2 a step, are fewer than the additions.
 ROWS, VECTORS = (8 if VECTOR_BYTES == 64 else 6), 2
+TILE_BYTES = VECTORS * VECTOR_BYTES  # the widest row of a tile
 
 
 class _Code:
@@ -201,7 +200,13 @@ def tile(
     _any_tile(rows, width, a, a_row, a_steps, b, b_steps, steps, init, init_row, out, out_row, floor)
 
 
-@njit(error_model="numpy", inline="always")
-def at(array: Array, index: int) -> int:
-    """The address of an element of a flat array."""
-    return array.ctypes.data + index * array.itemsize
+@intrinsic
+def at(typing: Any, array: Any, index: Any) -> Any:
+    """The address of an element of a flat array (array.ctypes.data would count references at every use)."""
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        data = context.make_array(array)(context, builder, args[0]).data
+        size = context.get_abi_sizeof(context.get_data_type(array.dtype))
+        return builder.add(builder.ptrtoint(data, I64), builder.mul(args[1], I64(size)))
+
+    return types.intp(array, types.intp), codegen
