@@ -1,13 +1,18 @@
-"""Fill the README's table of results from results/*.json, and copy its pictures from a run; --check changes nothing."""
+"""Fill the README's tables from results/ and bench/results/, and make its pictures; --check only compares."""
 
 import argparse
 import json
 import shutil
+import statistics
 import sys
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS, PICTURES = ROOT / "README.md", ROOT / "results", ROOT / "docs" / "pictures"
+BENCH = ROOT / "bench" / "results" / "cpu.json"
+BENCH_BEGIN, BENCH_END = "<!-- bench: made by `make readme` -->\n", "<!-- end of bench -->"
 BEGIN, END = "<!-- results: made by `make readme` -->\n", "<!-- end of results -->"
 
 
@@ -25,11 +30,67 @@ def table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def bench_table(measured: dict[str, Any]) -> str:
+    """One line a training step, then one an op: time over PyTorch's, medians (and worst) over shapes and passes."""
+    ours = [row for row in measured["rows"] if row["impl"] == "scratchnn"]
+    counts = sorted({row["threads"] for row in ours})
+    heads = [f"{n} thread{'s' if n > 1 else ''}, {whom}" for n in counts for whom in ("as written", "strongest")]
+    lines = [f"| time / PyTorch's | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(ours, key=lambda row: row["op"] != "train"):
+        groups.setdefault(f"{row['shape']}, step" if row["op"] == "train" else row["op"], []).append(row)
+    for name, rows in groups.items():
+        cells = [_ratios(rows, n, key) for n in counts for key in ("ratio_eager", "ratio_strongest")]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    torch = measured["versions"]["torch"]
+    return "\n".join(lines) + f"\n\n*{measured['device']}, PyTorch {torch}, `{measured['command']}`*\n"
+
+
+def _ratios(rows: list[dict[str, Any]], threads: int, key: str) -> str:
+    found = [row[key] for row in rows if row["threads"] == threads and row[key] is not None]
+    if not found:
+        return ""
+    worst = f" ({max(found):.2f})" if len(found) > 1 else ""
+    return f"**{statistics.median(found):.2f}**{worst}"
+
+
+def roofline(measured: dict[str, Any], path: Path) -> None:
+    """Draw what one thread reaches over the arithmetic per byte, under the roof of memory and multiply-adds."""
+    from matplotlib.figure import Figure
+
+    from scratchnn.files import write_atomic
+    from scratchnn.plot import BLUE, GREY, ORANGE
+
+    figure = Figure(figsize=(6.4, 4), dpi=150, layout="constrained")
+    axes, peak = figure.add_subplot(), measured["peaks"]["1"]
+    for impl, colour, name in (("torch eager", ORANGE, "PyTorch as written"), ("scratchnn", BLUE, "scratchnn")):
+        rows = [row for row in measured["rows"] if row["impl"] == impl and row["threads"] == 1]
+        points = [(row["gflops"] / row["gbytes"], row["gflops"]) for row in rows if row["gflops"] and row["gbytes"]]
+        axes.scatter(*zip(*points, strict=True), s=14, color=colour, label=name, alpha=0.8)
+    intensity = [10 ** (i / 20 - 1) for i in range(81)]
+    roof = [min(peak["gflops"], peak["gbytes"] * i) for i in intensity]
+    axes.plot(intensity, roof, color=GREY, linewidth=1.5, label="roof: copies, multiply-adds")
+    axes.set(xscale="log", yscale="log", xlabel="flops a byte, each array touched once", ylabel="GFLOP/s, one thread")
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomic(path, buffer.getvalue())
+
+
 def filled(readme: str) -> str:
-    """The README with a fresh table between its marks."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table() + END + after
+    """The README with fresh tables between their marks; the bench's stays where it has not been measured."""
+    readme = _between(readme, BEGIN, table(), END)
+    if BENCH.exists() and BENCH_BEGIN in readme:
+        readme = _between(readme, BENCH_BEGIN, bench_table(json.loads(BENCH.read_text())), BENCH_END)
+    return readme
+
+
+def _between(text: str, begin: str, content: str, end: str) -> str:
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + content + end + after
 
 
 def main() -> None:
@@ -41,11 +102,13 @@ def main() -> None:
     readme = README.read_text()
     if options.check:
         if filled(readme) != readme:
-            sys.exit("README.md has drifted from results/*.json: run `make readme`")
+            sys.exit("README.md has drifted from its JSON files: run `make readme`")
         return
     README.write_text(filled(readme))
+    PICTURES.mkdir(exist_ok=True)
+    if BENCH.exists():
+        roofline(json.loads(BENCH.read_text()), PICTURES / "roofline.png")
     if options.run:
-        PICTURES.mkdir(exist_ok=True)
         for picture in sorted(options.run.glob("*.png")):
             shutil.copy(picture, PICTURES / f"lenet-{picture.name}")
 

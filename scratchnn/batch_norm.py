@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-import scratchnn_kernels as kernels
 from scratchnn.layer import Array, Buffer, Context
 from scratchnn.norm import Normalization, Normalized, channel_params, check_channels
 from scratchnn_kernels import KernelError, check
@@ -38,12 +37,14 @@ class BatchNorm2d(Normalization):
         if train:
             if x.size // self.num_features < 2:
                 raise KernelError("training needs more than one value a channel; use a larger batch or train=False")
-            x_hat, inv_std, mean, var = kernels.normalize(x, self._axes(x), self.eps)
+            y, inv_std, mean, var = self._normalize(x)
             self._track(mean, var, x.size // self.num_features)
         else:
+            mean = self._wide(self.running_mean.data, x).copy()  # the running mean moves on, the ctx must not
             inv_std = 1 / np.sqrt(self._wide(self.running_var.data, x) + x.real.dtype.type(self.eps))
-            x_hat = (x - self._wide(self.running_mean.data, x)) * inv_std
-        return self._affine(x_hat), Normalized(x_hat, inv_std, from_x=train)
+            y = (x - mean) * self._scale(inv_std)
+            y = y + self._wide(self.bias.data, x) if self.bias else y
+        return y, Normalized(x, mean, inv_std, x.shape, from_x=train)
 
     def _axes(self, grouped: Array) -> tuple[int, ...]:
         return (0, *range(2, grouped.ndim))

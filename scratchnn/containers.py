@@ -27,10 +27,10 @@ class Sequential(Layer):
         return dy
 
     def backward_params(self, dy: Array, ctxs: Context) -> None:
-        learners = [i for i, layer in enumerate(self.layers) if next(layer.params(), None) is not None]
-        if not learners:
+        # Below the first layer with parameters there is nothing to learn, so it is the last that must run.
+        first = next((i for i, layer in enumerate(self.layers) if next(layer.params(), None) is not None), None)
+        if first is None:
             return
-        first = learners[0]  # below it there is nothing to learn, so it is the last that must run
         for i in range(len(self.layers) - 1, first, -1):
             dy = self.layers[i].backward(dy, ctxs[i])
         self.layers[first].backward_params(dy, ctxs[first])

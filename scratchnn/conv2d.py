@@ -65,8 +65,8 @@ class Conv2d(Layer):
         return self._input_grad(dy, w, x), dx_dot
 
     def _output_shape(self, x: Array) -> tuple[int, ...]:
-        sliding = (self.geometry[name] for name in ("stride", "padding", "dilation"))
-        window = conv_window(self.weight.data.shape[2:], *sliding)
+        g = self.geometry
+        window = conv_window(self.weight.data.shape[2:], g["stride"], g["padding"], g["dilation"])
         return len(x), len(self.weight.data), *window.output_size(x.shape[2:])
 
     def _conv(self, x: Array, weight: Array) -> Array:

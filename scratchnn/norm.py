@@ -4,7 +4,6 @@ x^ = (x - mean x) s over some axes,   s = 1 / sqrt(var x + eps),   y = gamma x^ 
 dx = P(gamma dy), see kernels.normalize,   dgamma = sum dy x^,   dbeta = sum dy
 """
 
-from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +15,19 @@ from scratchnn_kernels import KernelError, check
 
 
 class Normalized(NamedTuple):
-    """The context of a normalisation."""
+    """The context of a normalisation. x^ is not kept: it is x, two numbers a group away."""
 
-    x_hat: Array
-    inv_std: Array  # s, against the grouped x
+    x: Array  # grouped
+    mean: Array | None  # None where the mean is not subtracted
+    inv_std: Array  # s, like the mean against the grouped x
+    shape: tuple[int, ...]  # of x before it was grouped
     from_x: bool = True  # the statistics are x's own; else they are constants (batch norm in evaluation)
+
+    @property
+    def x_hat(self) -> Array:
+        """x^, grouped."""
+        x_hat: Array = (self.x if self.mean is None else self.x - self.mean) * self.inv_std
+        return x_hat
 
 
 class Normalization(Layer):
@@ -34,44 +41,49 @@ class Normalization(Layer):
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
         self._check(x)
         grouped = self._grouped(x)
-        x_hat, inv_std, _, _ = kernels.normalize(grouped, self._axes(grouped), self.eps, centred=self.centred)
-        x_hat = x_hat.reshape(x.shape)
-        return self._affine(x_hat), Normalized(x_hat, inv_std)
+        y, inv_std, mean, _ = self._normalize(grouped)
+        return y.reshape(x.shape), Normalized(grouped, mean if self.centred else None, inv_std, x.shape)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
-        self.backward_params(dy, ctx)
-        return self._normalize_grad(self._scale(dy), ctx)
+        check.gradient(dy, ctx.shape, ctx.x)
+        dx, dweight, dbias = self._affine_grad(self._grouped(dy), ctx)
+        if self.weight and self.weight.trainable:
+            self.weight.grad += dweight.reshape(self.weight.grad.shape)
+        if self.bias and self.bias.trainable:
+            self.bias.grad += dbias.reshape(self.bias.grad.shape)
+        return dx.reshape(ctx.shape)
 
     def backward_params(self, dy: Array, ctx: Context) -> None:
-        check.gradient(dy, ctx.x_hat.shape, ctx.x_hat)
-        if self.weight and self.weight.trainable:
-            self.weight.grad += (dy * ctx.x_hat).sum(self._shared_axes(dy))
-        if self.bias and self.bias.trainable:
-            self.bias.grad += dy.sum(self._shared_axes(dy))
+        check.gradient(dy, ctx.shape, ctx.x)
+        if any(param.trainable for param in (self.weight, self.bias) if param):
+            self.backward(dy, ctx)
 
     def jvp(self, x_dot: Tangent, ctx: Context) -> tuple[Tangent, Context]:
+        x_dot = None if x_dot is None else self._tangent(x_dot, ctx)
         x_hat_dot = None if x_dot is None else self._normalize_grad(x_dot, ctx)  # P is symmetric
         y_dot = None if x_hat_dot is None else self._scale(x_hat_dot)
         if self.weight and self.weight.dot is not None:
-            y_dot = add(y_dot, self._wide(self.weight.dot, ctx.x_hat) * ctx.x_hat)
+            y_dot = add(y_dot, self._wide(self.weight.dot, ctx.x) * ctx.x_hat)
         if self.bias and self.bias.dot is not None:
-            y_dot = add(y_dot, self._wide(self.bias.dot, ctx.x_hat) + np.zeros_like(ctx.x_hat))
-        return y_dot, (x_dot, x_hat_dot)
+            y_dot = add(y_dot, self._wide(self.bias.dot, ctx.x) + np.zeros_like(ctx.x))
+        return None if y_dot is None else y_dot.reshape(ctx.shape), (x_dot, x_hat_dot)
 
     def backward_jvp(self, dy: Array, dy_dot: Tangent, ctx: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
         x_dot, x_hat_dot = ctx_dot
+        dy, dy_dot = self._tangent(dy, ctx), None if dy_dot is None else self._tangent(dy_dot, ctx)
         if self.weight and self.weight.trainable:
             terms = product_rule(np.multiply, dy, dy_dot, ctx.x_hat, x_hat_dot)
-            self.weight.grad += 0 if terms is None else terms.sum(self._shared_axes(dy))
+            self.weight.grad += 0 if terms is None else self._shared_sum(terms, self.weight)
         if self.bias and self.bias.trainable and dy_dot is not None:
-            self.bias.grad += dy_dot.sum(self._shared_axes(dy))
+            self.bias.grad += self._shared_sum(dy_dot, self.bias)
         g, g_dot = self._scale(dy), None if dy_dot is None else self._scale(dy_dot)
         if self.weight and self.weight.dot is not None:
             g_dot = add(g_dot, self._wide(self.weight.dot, dy) * dy)
         dx_dot = None if g_dot is None else self._normalize_grad(g_dot, ctx)
         if ctx.from_x and x_dot is not None:
             dx_dot = add(dx_dot, self._normalize_grad_jvp(g, x_dot, ctx))
-        return self._normalize_grad(g, ctx), dx_dot
+        dx = self._affine_grad(dy, ctx)[0].reshape(ctx.shape)
+        return dx, None if dx_dot is None else dx_dot.reshape(ctx.shape)
 
     def _check(self, x: Any) -> None:
         """Raise unless x fits."""
@@ -85,35 +97,51 @@ class Normalization(Layer):
         """x with the axes that are normalised over as axes of their own."""
         return x
 
-    def _wide(self, v: Array, x: Array) -> Array:
-        """gamma or beta [C], spread over x [N,C,..]."""
-        return v.reshape(1, -1, *(1,) * (x.ndim - 2))
+    def _tangent(self, v: Array, ctx: Normalized) -> Array:
+        """A tangent or gradient of x's shape, grouped."""
+        check.gradient(v, ctx.shape, ctx.x)
+        return self._grouped(v)
 
-    def _shared_axes(self, x: Array) -> tuple[int, ...]:
-        """The axes along which gamma and beta are the same."""
-        return (0, *range(2, x.ndim))
+    def _wide(self, v: Array, grouped: Array) -> Array:
+        """gamma or beta [C], spread over the grouped x, here [N,C,..]."""
+        return v.reshape(1, -1, *(1,) * (grouped.ndim - 2))
 
-    def _affine(self, x_hat: Array) -> Array:
-        y = self._scale(x_hat)
-        return y + self._wide(self.bias.data, x_hat) if self.bias else y
+    def _shared_sum(self, terms: Array, param: Param) -> Array:
+        """The sum over the axes along which gamma and beta are the same."""
+        wide = self._wide(param.data, terms).shape
+        summed: Array = terms.sum(tuple(axis for axis, n in enumerate(wide) if n == 1))
+        return summed.reshape(param.data.shape)
 
     def _scale(self, x: Array) -> Array:
         return self._wide(self.weight.data, x) * x if self.weight else x
 
+    def _normalize(self, grouped: Array) -> tuple[Array, Array, Array, Array]:
+        """(y, s, mean, variance), see kernels.normalize."""
+        weight = self._wide(self.weight.data, grouped) if self.weight else None
+        bias = self._wide(self.bias.data, grouped) if self.bias else None
+        return kernels.normalize(grouped, self._axes(grouped), self.eps, weight, bias, centred=self.centred)
+
+    def _affine_grad(self, dy: Array, ctx: Normalized) -> tuple[Array, Any, Any]:
+        """(dx, dgamma, dbeta), all grouped, from a grouped dy."""
+        weight = self._wide(self.weight.data, dy) if self.weight else None
+        mean = ctx.inv_std if ctx.mean is None else ctx.mean  # without one, no number of it is used
+        axes = self._axes(dy)
+        if ctx.from_x:
+            return kernels.normalize_affine_grad(dy, ctx.x, mean, ctx.inv_std, weight, axes, centred=self.centred)
+        dx = self._scale(dy) * ctx.inv_std
+        if not any(param.trainable for param in (self.weight, self.bias) if param):
+            return dx, None, None
+        return dx, (dy * ctx.x_hat).sum(axes), dy.sum(axes)
+
     def _normalize_grad(self, g: Array, ctx: Normalized) -> Array:
         if not ctx.from_x:
-            check.gradient(g, ctx.x_hat.shape, ctx.x_hat)
             scaled: Array = g * ctx.inv_std
             return scaled
-        grouped, x_hat = self._grouped(g), self._grouped(ctx.x_hat)
-        axes = self._axes(grouped)
-        return kernels.normalize_grad(grouped, x_hat, ctx.inv_std, axes, centred=self.centred).reshape(g.shape)
+        return kernels.normalize_grad(g, ctx.x_hat, ctx.inv_std, self._axes(g), centred=self.centred)
 
     def _normalize_grad_jvp(self, g: Array, x_dot: Array, ctx: Normalized) -> Array:
-        grouped, x_hat, tangent = self._grouped(g), self._grouped(ctx.x_hat), self._grouped(x_dot)
-        axes = self._axes(grouped)
-        dx_dot = kernels.normalize_grad_jvp(grouped, x_hat, ctx.inv_std, tangent, axes, centred=self.centred)
-        return dx_dot.reshape(g.shape)
+        axes = self._axes(g)
+        return kernels.normalize_grad_jvp(g, ctx.x_hat, ctx.inv_std, x_dot, axes, centred=self.centred)
 
 
 def channel_params(channels: int, affine: bool, dtype: npt.DTypeLike) -> tuple[Param | None, Param | None]:
@@ -154,11 +182,8 @@ class LayerNorm(Normalization):
     def _axes(self, grouped: Array) -> tuple[int, ...]:
         return tuple(range(grouped.ndim - len(self.normalized_shape), grouped.ndim))
 
-    def _wide(self, v: Array, x: Array) -> Array:
-        return v
-
-    def _shared_axes(self, x: Array) -> tuple[int, ...]:
-        return tuple(range(x.ndim - len(self.normalized_shape)))
+    def _wide(self, v: Array, grouped: Array) -> Array:
+        return v.reshape((1,) * (grouped.ndim - v.ndim) + v.shape)
 
     def __repr__(self) -> str:
         return f"LayerNorm({self.normalized_shape}{'' if self.weight else ', elementwise_affine=False'})"
@@ -182,10 +207,13 @@ class GroupNorm(Normalization):
             check.same_precision("x", x, "weight", self.weight.data)
 
     def _axes(self, grouped: Array) -> tuple[int, ...]:
-        return (2,)
+        return tuple(range(2, grouped.ndim))
 
     def _grouped(self, x: Array) -> Array:
-        return x.reshape(len(x), self.num_groups, prod(x.shape[1:]) // self.num_groups)  # [N,G,C/G*H*W]
+        return x.reshape(len(x), self.num_groups, self.num_channels // self.num_groups, *x.shape[2:])  # [N,G,C/G,H,W]
+
+    def _wide(self, v: Array, grouped: Array) -> Array:
+        return v.reshape(1, self.num_groups, -1, *(1,) * (grouped.ndim - 3))
 
     def __repr__(self) -> str:
         return f"GroupNorm({self.num_groups}, {self.num_channels}{'' if self.weight else ', affine=False'})"

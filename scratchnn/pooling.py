@@ -27,7 +27,7 @@ class MaxPool2d(Layer):
         }  # fmt: skip
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
-        y, winners = kernels.max_pool2d(x, **self.geometry)
+        y, winners = kernels.max_pool2d(x, **self.geometry, index_type=np.int32)  # half the memory of int64
         return y, (winners, x.shape[2:])
 
     def backward(self, dy: Array, ctx: Context) -> Array:

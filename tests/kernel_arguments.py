@@ -61,8 +61,8 @@ def linears(draw: st.DrawFn, *terms: str) -> Call:
 
 
 @st.composite
-def convolutions(draw: st.DrawFn, *terms: str) -> Call:
-    options, numbers = draw(conv_options()), Numbers(draw)
+def convolutions(draw: st.DrawFn, *terms: str, **fixed: Any) -> Call:
+    options, numbers = draw(conv_options()) | fixed, Numbers(draw)
     size = draw(sizes_that_fit(options))
     x = numbers(draw(batches), options["in_channels"], *size)
     kernel = options["kernel_size"] if isinstance(options["kernel_size"], tuple) else (options["kernel_size"],) * 2
@@ -116,13 +116,37 @@ def cross_entropies(draw: st.DrawFn) -> Call:
 
 @st.composite
 def norms(draw: st.DrawFn, arrays: int) -> Call:
-    """x alone with eps, or g, x^, s (and x_dot); x^ and s need not come from an x."""
+    """x alone with eps (and weight and bias), or g, x^, s (and x_dot); x^ and s need not come from an x."""
     shape = draw(shapes(2, 4).filter(lambda shape: shape[0] > 0))
-    axes, numbers = (0, *range(2, len(shape))), Numbers(draw)
+    axes, numbers = draw(norm_axes(len(shape))), Numbers(draw)
     if arrays == 1:
-        return Call((numbers(*shape), axes, 1e-2), {})
+        weight = draw(st.none() | weight_shapes(shape))
+        affine = () if weight is None else (numbers(*weight), numbers(*weight))
+        return Call((numbers(*shape), axes, 1e-2, *affine), {"centred": draw(st.booleans())})
     inv_std = numbers(*(1 if axis in axes else n for axis, n in enumerate(shape)))
-    return Call((numbers(*shape), numbers(*shape), inv_std, *(numbers(*shape) for _ in range(arrays - 2)), axes), {})
+    given = (numbers(*shape), numbers(*shape), inv_std, *(numbers(*shape) for _ in range(arrays - 2)), axes)
+    return Call(given, {"centred": draw(st.booleans())})
+
+
+@st.composite
+def affine_norm_gradients(draw: st.DrawFn) -> Call:
+    """dy, x, mean, s and weight; mean and s need not come from x."""
+    shape = draw(shapes(2, 4).filter(lambda shape: shape[0] > 0))
+    axes, numbers = draw(norm_axes(len(shape))), Numbers(draw)
+    reduced = [1 if axis in axes else n for axis, n in enumerate(shape)]
+    statistics, weight = (numbers(*reduced), numbers(*reduced)), numbers(*draw(weight_shapes(shape)))
+    return Call((numbers(*shape), numbers(*shape), *statistics, weight, axes), {"centred": draw(st.booleans())})
+
+
+def norm_axes(rank: int) -> st.SearchStrategy[tuple[int, ...]]:
+    """Batch norm's axes, layer norm's, or any."""
+    any_axes = st.sets(st.integers(0, rank - 1), min_size=1).map(lambda axes: tuple(sorted(axes)))
+    return st.sampled_from([(0, *range(2, rank)), (rank - 1,), tuple(range(1, rank))]) | any_axes
+
+
+def weight_shapes(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[int, ...]]:
+    """Along each axis the length of x or 1."""
+    return st.tuples(*[st.sampled_from([1, n]) for n in shape])
 
 
 @st.composite
@@ -164,13 +188,17 @@ def updates(draw: st.DrawFn, buffers: int, **options: st.SearchStrategy[Any]) ->
 
 SLOPES, BETAS = st.sampled_from([0.01, 0.5]), st.sampled_from([1.0, 3.0])
 
+CONV_TERMS = {
+    "conv2d": ("x", "weight"),
+    "conv2d_input_grad": ("dy", "weight", "size"),
+    "conv2d_weight_grad": ("dy", "x", "kernel"),
+}
+
 ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "linear": linears("x", "weight"),
     "linear_input_grad": linears("dy", "weight"),
     "linear_weight_grad": linears("dy", "x"),
-    "conv2d": convolutions("x", "weight"),
-    "conv2d_input_grad": convolutions("dy", "weight", "size"),
-    "conv2d_weight_grad": convolutions("dy", "x", "kernel"),
+    **{op: convolutions(*terms) for op, terms in CONV_TERMS.items()},
     "max_pool2d": max_pools("x"),
     "max_pool2d_gather": max_pools("x", "winners"),
     "max_pool2d_scatter": max_pools("y", "winners", "size"),
@@ -204,8 +232,22 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "softmax_cross_entropy": cross_entropies(),
     "normalize": norms(1),
     "normalize_grad": norms(2),
+    "normalize_affine_grad": affine_norm_gradients(),
     "normalize_grad_jvp": norms(3),
     "sgd_update": updates(3, momentum=st.sampled_from([0.0, 0.9]), nesterov=st.booleans()),
     "adam_update": updates(4, decoupled=st.booleans(), step=st.sampled_from([1, 2, 1000])),
 }
+# Algorithms that take some geometries only; they refuse the others (tests/test_conv_algorithms.py).
+ONLY: dict[str, dict[str, Any]] = {
+    "winograd": {"kernel_size": 3, "stride": 1, "groups": 1},
+    "winograd_exact": {"kernel_size": 3, "stride": 1, "groups": 1},
+    "scatter": {"groups": 1},
+}
+
+
+def arguments(op: str, impl: str) -> st.SearchStrategy[Call]:
+    """Arguments that this implementation takes."""
+    return convolutions(*CONV_TERMS[op], **ONLY[impl]) if impl in ONLY else ARGUMENTS[op]
+
+
 IN_PLACE = ("sgd_update", "adam_update")  # they change their arguments, and take no complex numbers

@@ -138,39 +138,47 @@ class TransposedConvWeightGradFlipped(s.ConvTranspose2d):
 # --- normalisation: forward is right, and each backward forgets something ---
 
 
+class ByParts(s.BatchNorm2d):
+    """Batch norm whose dx is made by _normalize_grad alone, so that a fault planted there shows."""
+
+    def backward(self, dy, ctx):
+        super().backward(dy, ctx)
+        return self._normalize_grad(self._scale(dy), ctx)
+
+
 @planted("gradient", IMAGE, 2, train=True)
-class BatchNormWithoutMeanTerm(s.BatchNorm2d):
+class BatchNormWithoutMeanTerm(ByParts):
     def _normalize_grad(self, g, ctx):
         return ctx.inv_std * (g - ctx.x_hat * (g * ctx.x_hat).mean((0, 2, 3), keepdims=True))
 
 
 @planted("gradient", IMAGE, 2, train=True)
-class BatchNormWithoutVarianceTerm(s.BatchNorm2d):
+class BatchNormWithoutVarianceTerm(ByParts):
     def _normalize_grad(self, g, ctx):
         return ctx.inv_std * (g - g.mean((0, 2, 3), keepdims=True))
 
 
 @planted("gradient", IMAGE, 2)
-class EvalBackwardAsInTraining(s.BatchNorm2d):
+class EvalBackwardAsInTraining(ByParts):
     def _normalize_grad(self, g, ctx):
         return super()._normalize_grad(g, ctx._replace(from_x=True))
 
 
 @planted("gradient", IMAGE, 2, train=True)
-class TrainBackwardAsInEval(s.BatchNorm2d):
+class TrainBackwardAsInEval(ByParts):
     def _normalize_grad(self, g, ctx):
         return super()._normalize_grad(g, ctx._replace(from_x=False))
 
 
 @planted("gradient", IMAGE, 2, train=True, says="scaled by the constant")
-class UnbiasedVarianceInBackward(s.BatchNorm2d):
+class UnbiasedVarianceInBackward(ByParts):
     def _normalize_grad(self, g, ctx):
         count = g.size / g.shape[1]
         return super()._normalize_grad(g, ctx) * np.sqrt((count - 1) / count)
 
 
 @planted("gradient", IMAGE, 2, eps=1e-3, train=True)
-class EpsOutsideTheRoot(s.BatchNorm2d):
+class EpsOutsideTheRoot(ByParts):
     def _normalize_grad(self, g, ctx):
         inv_std = 1 / (np.sqrt(1 / ctx.inv_std**2 - self.eps) + self.eps)
         return super()._normalize_grad(g, ctx._replace(inv_std=inv_std))

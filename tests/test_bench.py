@@ -1,50 +1,247 @@
-"""The bench lists every kernel, and times nothing that is wrong."""
+"""The bench lists every kernel, compares with PyTorch in float64 first, and times nothing that is wrong."""
 
 import json
+import math
+import pickle
+import re
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from scratchnn_bench import cases, cli, measure
+from scratchnn.errors import ScratchnnError
+from scratchnn_bench import against, cases, catalogue, cli, overhead, reference, report, run, worker
+from scratchnn_bench.against import Plan, Times
+from scratchnn_bench.geometry import parse
+from scratchnn_bench.peak import Peak
+from scratchnn_bench.work import Case, How, Work, worst_error
+from scratchnn_bench.workers import EAGER, OURS
 from scratchnn_kernels import TABLE
+
+TINY = Plan(rounds=2, slots=1, seconds=1e-4, again=0, reference=0.0)
+CASES = catalogue.catalogue()
+PEAK = Peak(100.0, "sgemm 1024^3", 10.0)
+
+
+def invoke(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli.app, list(arguments))
+    if isinstance(done.exception, ScratchnnError):  # what main() turns into exit code 2
+        return 2, str(done.exception)
+    return done.exit_code, done.output
+
+
+# --- without PyTorch: each kernel against its reference ---
 
 
 def test_every_op_of_the_table_has_a_case():
-    assert {case.op for case in cases.cases()} == set(TABLE)
+    assert {case.op for case in cases.kernel_cases()} == set(TABLE)
 
 
 @pytest.mark.parametrize("op", sorted(TABLE))
 def test_every_implementation_is_right_at_the_bench_s_shapes(op):
-    for case in cases.cases():
+    for case in cases.kernel_cases():
         if case.op == op:
             expected = case.call(impl="reference")
-            for impl in set(TABLE[op]) - {"cuda"}:
-                assert measure.worst_error(case.call(impl=impl), expected) < cli.TOLERANCE
+            for impl in reference.implementations(case):
+                assert worst_error(case.call(impl=impl), expected) < reference.TOLERANCE
 
 
 def test_rows_hold_time_ratio_and_error(tmp_path):
     path = tmp_path / "rows.json"
-    done = CliRunner().invoke(cli.app, ["--quick", "--json", str(path), "adam_update"])
-    assert done.exit_code == 0, done.output
-    reference, cpu = json.loads(path.read_text())
-    assert (reference["impl"], cpu["impl"]) == ("reference", "cpu")
-    assert reference["ratio_reference"] == 1
-    assert 0 < cpu["seconds"] < 1
-    assert cpu["max_error"] < 1e-5
+    code, output = invoke("--quick", "--json", str(path), "--op", "adam_update")
+    assert code == 0, output
+    rows = {row["impl"]: row for row in json.loads(path.read_text())["rows"]}
+    assert rows["reference"]["ratio_reference"] == 1
+    assert 0 < rows["cpu"]["seconds"] < 1
+    assert rows["cpu"]["max_error"] < 1e-5
 
 
 def test_a_wrong_kernel_gets_no_time(tmp_path, monkeypatch):
-    monkeypatch.setitem(TABLE["conv2d"], "cpu", lambda x, *rest: np.zeros_like(TABLE["conv2d"]["reference"](x, *rest)))
+    monkeypatch.setitem(TABLE["relu"], "cpu", lambda x, *rest: np.zeros_like(x))
     path = tmp_path / "rows.json"
-    done = CliRunner().invoke(cli.app, ["--quick", "--json", str(path), "conv2d"])
-    assert done.exit_code == 1
-    assert "FAIL" in done.output
-    assert [row["seconds"] is None for row in json.loads(path.read_text())] == [False, True, False, True]
+    code, output = invoke("--quick", "--json", str(path), "--op", "relu 64x6x28x28")
+    assert code == 1
+    assert "WRONG" in output
+    wrong = {row["op"] for row in json.loads(path.read_text())["rows"] if row["seconds"] is None}
+    assert wrong == {"relu", "leaky_relu"} & wrong != set()
 
 
-def test_an_unknown_op_is_refused():
-    done = CliRunner().invoke(cli.app, ["conv9d"])
-    assert done.exit_code == 1
-    assert "conv9d" in done.output
-    assert "conv2d" in done.output
+@pytest.mark.parametrize("arguments", [["--op", "conv9d"], ["--against", "torch", "--op", "conv9d"]])
+def test_a_filter_that_nothing_matches_names_the_ops(arguments):
+    code, message = invoke(*arguments)
+    assert code == 2
+    assert "conv9d" in message and "conv2d" in message
+
+
+@pytest.mark.parametrize("arguments", [["--against", "jax"], ["--threads", "2"]])
+def test_what_cannot_be_measured_is_refused(arguments):
+    assert invoke(*arguments)[0] == 2
+
+
+def test_without_pytorch_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(run, "find_spec", lambda name: None)
+    code, message = invoke("--against", "torch", "--op", "relu")
+    assert code == 2
+    assert message == "PyTorch is not installed; pip install 'scratchnn[bench]' or leave out --against torch"
+
+
+# --- the catalogue ---
+
+
+def test_names_of_cases_differ():
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+def test_all_passes_of_every_convolution_are_there():
+    for op in ("conv2d", "conv_transpose2d", "linear"):
+        shapes = {case.shape for case in CASES if case.op == op}
+        assert len(shapes) >= 3
+        assert {(case.pass_name, case.shape) for case in CASES if case.op == op} == {
+            (name, shape) for name in ("forward", "dX", "dW") for shape in shapes
+        }
+
+
+SMALL = [case for case in CASES if (case.flops < 2e7 and case.nbytes < 2e6) or case.shape == "LeNet B16"]
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
+def test_ours_and_theirs_compute_the_same(case, torch):
+    expected = case.theirs(How("float64")).results()
+    found = case.ours(How("float64")).results()
+    assert found.keys() == expected.keys()
+    assert worst_error(found, expected) < worker.EXACT
+    assert worst_error(case.ours(How(channels_last=case.has_layouts)).results(), expected) < case.tolerance
+    assert worst_error(case.theirs(How(channels_last=True, fused=True)).results(), expected) < case.tolerance
+
+
+@pytest.mark.parametrize("text", [*catalogue.SHAPES, "conv 1->2 3x5 9x9 s2 p1 d2 B1"])
+def test_shapes_are_read_and_their_output_is_the_layer_s(text):
+    shape = parse(text)
+    assert f"{shape.kind} {shape}" == text
+    y, _ = shape.layer().forward(np.zeros((1, *shape.x_shape[1:]), np.float32))
+    assert y.shape[1:] == shape.y_shape[1:]
+
+
+def test_flops_are_two_for_each_product():
+    assert parse("conv 64->64 3x3 64x64 p1 B8").flops == 2 * 8 * 64 * 64 * 64 * 64 * 9
+    assert parse("conv 64->64 3x3 64x64 p1 g64 B8").flops == 2 * 8 * 64 * 64 * 64 * 9
+    assert parse("convT 64->1 4x4 14x14 s2 p1 B64").flops == 2 * 64 * 14 * 14 * 64 * 16
+    assert parse("linear 784->400 B128").flops == 2 * 128 * 784 * 400
+
+
+NO_SHAPES = ["", "conv", "conv 1->2 3x3", "conv 1->2 3x3 2x2", "linear 3->4 x", "pool 1->2", "conv 3->4 3x3 9x9 g2"]
+
+
+@pytest.mark.parametrize("text", NO_SHAPES)
+def test_a_text_that_is_no_shape_is_refused(text):
+    with pytest.raises(ValueError if "g2" in text else ScratchnnError):
+        parse(text)
+
+
+# --- the protocol ---
+
+
+class Stand:
+    """A worker whose calls take as long as it is told, and which is disturbed at first."""
+
+    def __init__(self, seconds: float, disturbed: int = 0, error: float = 0.0) -> None:
+        self.seconds, self.disturbed, self.error, self.asked = seconds, disturbed, error, []
+
+    def ask(self, method, *arguments):
+        self.asked.append(method)
+        if method == "slot":
+            self.disturbed -= 1
+            quiet = self.disturbed < 0
+            return worker.Slot(self.seconds if quiet else 9.0, quiet)
+        return {"repeats": 1, "prepare": self.error, "expect": 0.0}[method]
+
+    def tell(self, *message):
+        self.message = message
+
+    def reply(self):
+        return self.ask(*self.message)
+
+
+def compared(running, tmp_path):
+    case = next(case for case in CASES if case.op == "topk")
+    return {row["impl"]: row for row in against.compare(case, running, against.Known(tmp_path), PEAK, 1, TINY)}
+
+
+def test_ratios_are_against_eager_and_against_the_fastest(tmp_path):
+    rows = compared({OURS: Stand(2.0), EAGER: Stand(4.0), "torch fused, tuned malloc": Stand(1.0)}, tmp_path)
+    assert (rows[OURS]["ratio_eager"], rows[OURS]["ratio_strongest"]) == (0.5, 2.0)
+    assert rows[OURS]["strongest"] == "torch fused, tuned malloc"
+    assert rows[OURS]["share_of_peak"] == pytest.approx(3 * 4 * 256e3 / 10e9 / 2.0)
+    assert rows[OURS]["quiet"]
+
+
+def test_what_is_wrong_is_never_timed(tmp_path):
+    ours = Stand(1.0, error=0.1)
+    row = compared({OURS: ours, EAGER: Stand(1.0)}, tmp_path)[OURS]
+    assert row["seconds"] is None and row["max_error"] == 0.1
+    assert "slot" not in ours.asked
+    assert any("WRONG" in line for line in report.table([row]))
+
+
+def test_a_disturbed_slot_is_run_again_but_not_forever():
+    plan = Plan(rounds=1, slots=2, seconds=1e-4, again=2)
+    assert against.timed({"a": Stand(1.0, disturbed=2)}, plan, 2)["a"] == Times([[1.0, 1.0]], quiet=True)
+    assert not against.timed({"a": Stand(1.0, disturbed=99)}, plan, 2)["a"].quiet
+
+
+def test_a_ratio_is_the_median_over_rounds():
+    ours, theirs = Times([[1.0], [2.0], [9.0]], True), Times([[2.0], [2.0], [1.0]], True)
+    assert ours.over(theirs) == 1.0
+
+
+def test_the_worst_ratio_is_last_in_the_table(tmp_path):
+    rows = [compared({OURS: Stand(s), EAGER: Stand(1.0)}, tmp_path)[OURS] for s in (3.0, 0.5, 2.0)]
+    end = report.HEAD.index("x best") + len("x best")
+    assert [float(line[:end].split()[-1]) for line in list(report.table(rows))[1:]] == [0.5, 2.0, 3.0]
+
+
+def test_a_nan_is_an_error():
+    assert worst_error(np.array([math.nan]), np.array([1.0])) == math.inf
+
+
+def test_a_step_that_is_wrong_in_float64_is_wrong(monkeypatch, tmp_path):
+    def ours(how):
+        return Work(lambda: None, lambda: {"loss": np.float64(1 + 1e-6)})
+
+    case = Case("train", "step", "X", math.nan, math.nan, ours, ours, tolerance=1e-2)
+    runner = worker.Runner("scratchnn", 1, How())
+    runner.cases = {case.name: case}
+    path = tmp_path / "expected"
+    path.write_bytes(pickle.dumps({"loss": np.float64(1)}))
+    assert runner.prepare(case.name, path) >= 1
+
+
+@pytest.mark.oracle
+def test_processes_take_turns_and_the_file_says_where(tmp_path, torch, monkeypatch):
+    monkeypatch.setattr(against, "QUICK", TINY)
+    path = tmp_path / "bench.json"
+    code, output = invoke("--against", "torch", "--quick", "--op", "mse both", "--threads", "1", "--json", str(path))
+    assert code == 0, output
+    found = json.loads(path.read_text())
+    assert {"device", "versions", "commit", "command", "date", "peaks"} < found.keys()
+    assert found["peaks"]["1"]["gflops"] > 1
+    row = next(row for row in found["rows"] if row["impl"] == OURS)
+    assert {"op", "pass", "shape", "threads", "seconds", "ratio_eager", "ratio_strongest", "max_error"} < row.keys()
+    assert row["ratio_strongest"] > 0 and row["max_error"] < 1e-5
+
+
+# --- the other commands ---
+
+
+def test_explain_names_the_implementation_and_the_floor():
+    code, output = invoke("explain", "conv 64->64 3x3 64x64 p1 B8")
+    assert code == 0, output
+    assert "2415.9 MFLOP" in output and "floor: " in output
+    assert len(re.findall(r"served by '\w+'", output)) == 3
+
+
+def test_overhead_measures_every_layer_in_microseconds():
+    found = list(overhead.overheads(calls=1))
+    assert len(found) == len(overhead.LAYERS)
+    assert all(0 < row.forward < 1e5 and 0 < row.backward < 1e5 for row in found)

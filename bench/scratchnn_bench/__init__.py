@@ -1,1 +1,1 @@
-"""Benches: every kernel of the dispatch table, each implementation against the reference."""
+"""Benches: scratchnn against PyTorch, and every kernel of the dispatch table against the reference."""

@@ -14,7 +14,7 @@ Call = Callable[..., Any]  # takes the implementation's name as impl=
 
 
 @dataclass(frozen=True)
-class Case:
+class KernelCase:
     """One op at one shape; `call(impl=..)` does it and returns what it computed."""
 
     op: str
@@ -22,7 +22,7 @@ class Case:
     call: Call
 
 
-def cases(dtype: str = "float32") -> list[Case]:
+def kernel_cases(dtype: str = "float32") -> list[KernelCase]:
     """A case for every op in the table."""
     rng = np.random.default_rng(0)
 
@@ -32,21 +32,22 @@ def cases(dtype: str = "float32") -> list[Case]:
     return [*_conv(normal), *_pool(normal), *_elementwise(normal), *_dense(normal), *_updates(normal)]
 
 
-def _conv(normal: Callable[..., Array]) -> list[Case]:
+def _conv(normal: Callable[..., Array]) -> list[KernelCase]:
     made = []
-    for c, o, size in ((1, 6, 32), (6, 16, 14)):
-        x, w, dy = normal(64, c, size, size), normal(o, c, 5, 5), normal(64, o, size - 4, size - 4)
-        shape = f"{c}->{o} 5x5 {size}x{size}"
+    for n, c, o, taps, size in ((64, 1, 6, 5, 32), (64, 6, 16, 5, 14), (8, 32, 32, 3, 18)):
+        rest = size - taps + 1
+        x, w, dy = normal(n, c, size, size), normal(o, c, taps, taps), normal(n, o, rest, rest)
+        shape = f"{c}->{o} {taps}x{taps} {size}x{size}"
         calls: dict[str, Call] = {
             "conv2d": partial(k.conv2d, x, w),
             "conv2d_input_grad": partial(k.conv2d_input_grad, dy, w, (size, size)),
-            "conv2d_weight_grad": partial(k.conv2d_weight_grad, dy, x, (5, 5)),
+            "conv2d_weight_grad": partial(k.conv2d_weight_grad, dy, x, (taps, taps)),
         }
-        made += [Case(op, shape, call) for op, call in calls.items()]
+        made += [KernelCase(op, shape, call) for op, call in calls.items()]
     return made
 
 
-def _pool(normal: Callable[..., Array]) -> list[Case]:
+def _pool(normal: Callable[..., Array]) -> list[KernelCase]:
     x, dy = normal(64, 6, 28, 28), normal(64, 6, 14, 14)
     _, indices = k.max_pool2d(x, 2)
     calls: dict[str, Call] = {
@@ -62,29 +63,31 @@ def _pool(normal: Callable[..., Array]) -> list[Case]:
         "pad2d": partial(k.pad2d, x, (2, 2, 2, 2)),
         "pad2d_input_grad": partial(k.pad2d_input_grad, x, (24, 24), (2, 2, 2, 2)),
     }
-    made = [Case(op, "64x6x28x28, 2x2", call) for op, call in calls.items()]
-    return made + [Case(op, "64x6x28x28, by 2", call) for op, call in pads.items()]
+    made = [KernelCase(op, "64x6x28x28, 2x2", call) for op, call in calls.items()]
+    return made + [KernelCase(op, "64x6x28x28, by 2", call) for op, call in pads.items()]
 
 
-def _elementwise(normal: Callable[..., Array]) -> list[Case]:
+def _elementwise(normal: Callable[..., Array]) -> list[KernelCase]:
     x, dy = normal(64, 6, 28, 28), normal(64, 6, 28, 28)
     made = []
     for op in ("relu", "leaky_relu", "sigmoid", "tanh", "softplus", "gelu", "silu", "elu"):
         forward, gradient = getattr(k, op), getattr(k, f"{op}_grad")
-        made.append(Case(op, "64x6x28x28", partial(forward, x)))
-        made.append(Case(f"{op}_grad", "64x6x28x28", partial(gradient, dy, x)))
-    made.append(Case("erf", "64x6x28x28", partial(k.erf, x)))
+        made.append(KernelCase(op, "64x6x28x28", partial(forward, x)))
+        made.append(KernelCase(f"{op}_grad", "64x6x28x28", partial(gradient, dy, x)))
+    made.append(KernelCase("erf", "64x6x28x28", partial(k.erf, x)))
     axes = (0, 2, 3)
-    x_hat, inv_std, _, _ = k.normalize(x, axes, 1e-5)
+    x_hat, inv_std, mean, _ = k.normalize(x, axes, 1e-5)
+    weight, bias = normal(1, 6, 1, 1), normal(1, 6, 1, 1)
     calls: dict[str, Call] = {
-        "normalize": partial(k.normalize, x, axes, 1e-5),
+        "normalize": partial(k.normalize, x, axes, 1e-5, weight, bias),
+        "normalize_affine_grad": partial(k.normalize_affine_grad, dy, x, mean, inv_std, weight, axes),
         "normalize_grad": partial(k.normalize_grad, dy, x_hat, inv_std, axes),
         "normalize_grad_jvp": partial(k.normalize_grad_jvp, dy, x_hat, inv_std, x, axes),
     }
-    return made + [Case(op, "64x6x28x28", call) for op, call in calls.items()]
+    return made + [KernelCase(op, "64x6x28x28", call) for op, call in calls.items()]
 
 
-def _dense(normal: Callable[..., Array]) -> list[Case]:
+def _dense(normal: Callable[..., Array]) -> list[KernelCase]:
     x, w, dy = normal(64, 400), normal(10, 400), normal(64, 10)
     target, codes = np.arange(64) % 10, normal(256, 1000)
     calls: dict[str, tuple[str, Call]] = {
@@ -97,10 +100,10 @@ def _dense(normal: Callable[..., Array]) -> list[Case]:
         "topk": ("256x1000, k 25", partial(k.topk, codes, 25)),
         "topk_mask": ("256x1000, k 25", partial(k.topk_mask, codes, 25)),
     }
-    return [Case(op, shape, call) for op, (shape, call) in calls.items()]
+    return [KernelCase(op, shape, call) for op, (shape, call) in calls.items()]
 
 
-def _updates(normal: Callable[..., Array]) -> list[Case]:
+def _updates(normal: Callable[..., Array]) -> list[KernelCase]:
     w, g, m, v = normal(61706), normal(61706), normal(61706), normal(61706) ** 2
 
     def sgd(impl: str) -> Any:
@@ -113,4 +116,4 @@ def _updates(normal: Callable[..., Array]) -> list[Case]:
         k.adam_update(buffers[0], g, *buffers[1:], lr=1e-3, step=3, impl=impl)
         return buffers
 
-    return [Case("sgd_update", "61706", sgd), Case("adam_update", "61706", adam)]
+    return [KernelCase("sgd_update", "61706", sgd), KernelCase("adam_update", "61706", adam)]

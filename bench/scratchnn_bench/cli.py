@@ -1,73 +1,147 @@
-"""`scratchnn-bench`: every implementation in the dispatch table against the reference, correctness first."""
+"""`scratchnn-bench`: scratchnn against PyTorch, or each kernel against its reference; correctness first."""
 
 import json as jsonlib
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-TOLERANCE = 1e-4  # float32, of the largest magnitude; a wrong row gets no time
+JsonFile = Annotated[Path | None, typer.Option(help="Write what was measured to this file.")]
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; exit code 1: a row is wrong, 2: it cannot be measured, and one sentence says why."""
+    from scratchnn.errors import ScratchnnError
+    from scratchnn_kernels import KernelError
+
+    try:
+        app()
+    except (ScratchnnError, KernelError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def bench(
+    context: typer.Context,
+    against: Annotated[str | None, typer.Option(help="torch, or nothing: the reference kernels.")] = None,
+    op: Annotated[list[str] | None, typer.Option(help="Only ops and shapes with this in them; repeatable.")] = None,
+    threads: Annotated[list[int] | None, typer.Option(min=1, help="Threads; repeatable [default: 1 and 2].")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds: two minutes.")] = False,
+    json: JsonFile = None,
+) -> None:
+    """Time what the lecture's models are made of, float32 on the CPU; a wrong result gets no time and exit code 1.
+
+    Ratios are of scratchnn's time to another's: 0.5 is twice as fast. "best" is the fastest of PyTorch's ways: as a
+    user writes it (eager), fused Adam with tuned malloc, the same with channels-last. "peak" is the share of what the
+    machine's arithmetic or memory would allow. CL marks channels-last input, where that makes a difference.
+    """
+    if context.invoked_subcommand:
+        return
+    from scratchnn.errors import ScratchnnError
+
+    if against is None:
+        measured = _reference(op or [], quick, threads)
+    elif against == "torch":
+        measured = _torch(op or [], quick, threads or [1, 2])
+    else:
+        raise ScratchnnError(f"--against {against}: there is torch")
+    if json:
+        _write(json, measured)
+    rows = measured["rows"]
+    if bad := [row for row in rows if row["seconds"] is None]:
+        typer.echo(f"{len(bad)} of {len(rows)} rows are wrong", err=True)
+        sys.exit(1)
 
 
 @app.command()
-def bench(
-    op: Annotated[list[str] | None, typer.Argument(help="Ops to time [default: all].")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds.")] = False,
-    json: Annotated[Path | None, typer.Option(help="Write the rows to this file.")] = None,
+def explain(
+    shape: Annotated[str, typer.Argument(help='E.g. "conv 64->64 3x3 64x64 s1 p1 d1 g1 B8", "linear 784->400 B128".')],
+    threads: Annotated[int, typer.Option(min=1, help="Threads for the machine's limits.")] = 1,
 ) -> None:
-    """Time each kernel at the shapes of LeNet with 64 float32 images, one thread.
+    """Say which implementation serves a shape, and the least time that the machine's limits allow."""
+    from scratchnn_bench.explain import explain as lines
+    from scratchnn_bench.geometry import parse
+    from scratchnn_bench.peak import measure
 
-    The ratio is the median over interleaved rounds of a version's time over the reference's: 0.5 is twice as fast.
-    """
+    parsed = parse(shape)
+    _use(threads)
+    for line in lines(parsed, measure(threads)):
+        typer.echo(line)
+
+
+@app.command()
+def overhead(json: JsonFile = None) -> None:
+    """Time forward and backward of every kind of layer on a tiny array: what Python costs, not arithmetic."""
+    from scratchnn_bench.overhead import TARGET, overheads
+
+    _use(1)
+    found = sorted(overheads(), key=lambda row: max(row.forward, row.backward))
+    typer.echo(f"{'layer':16} {'forward us':>10} {'backward us':>11}")
+    for row in found:
+        mark = f"  above {TARGET:.0f}" if max(row.forward, row.backward) > TARGET else ""
+        typer.echo(f"{row.layer:16} {row.forward:10.1f} {row.backward:11.1f}{mark}")
+    if json:
+        _write(json, {"unit": "us", "target": TARGET, "rows": [row._asdict() for row in found]})
+
+
+def _torch(words: list[str], quick: bool, threads: list[int]) -> dict[str, Any]:
+    from scratchnn_bench.against import QUICK, Plan
+    from scratchnn_bench.catalogue import catalogue, select
+    from scratchnn_bench.report import table
+    from scratchnn_bench.run import against_torch
+
+    cases = _some(select(catalogue(), words), words, sorted({case.op for case in catalogue()}))
+    show = sys.stderr.isatty()
+
+    def say(line: str) -> None:
+        if show:
+            typer.echo(f"\r\x1b[K{line[:110]}", nl=False, err=True)
+
+    measured = against_torch(cases, threads, QUICK if quick else Plan(), say)
+    say("")
+    for count, peak in measured["peaks"].items():
+        what = f"{peak['gflops']:.0f} GFLOP/s ({peak['gflops_by']}), copies {peak['gbytes']:.0f} GB/s"
+        typer.echo(f"{measured['device']}, {count} thread{'s' if int(count) > 1 else ''}: {what}")
+    for line in table(measured["rows"]):
+        typer.echo(line)
+    return measured
+
+
+def _reference(words: list[str], quick: bool, threads: list[int] | None) -> dict[str, Any]:
+    from scratchnn.errors import ScratchnnError
+    from scratchnn_bench.cases import kernel_cases
+    from scratchnn_bench.reference import against_reference
+    from scratchnn_kernels import TABLE
+
+    if threads and threads != [1]:
+        raise ScratchnnError("against the reference one thread is measured; --threads goes with --against torch")
+    cases = [case for case in kernel_cases() if not words or any(word in f"{case.op} {case.shape}" for word in words)]
+    _use(1)
+    return {"rows": against_reference(_some(cases, words, list(TABLE)), quick, typer.echo)}
+
+
+def _some(cases: list[Any], words: list[str], ops: list[str]) -> list[Any]:
+    """The cases, if there are any."""
+    from scratchnn.errors import ScratchnnError
+
+    if not cases:
+        raise ScratchnnError(f"no op or shape contains {' or '.join(map(repr, words))}; the ops are {', '.join(ops)}")
+    return cases
+
+
+def _use(threads: int) -> None:
     from threadpoolctl import threadpool_limits
 
-    from scratchnn_bench.cases import cases
-    from scratchnn_kernels import TABLE
+    from scratchnn_kernels.threads import set_threads
 
-    if unknown := sorted(set(op or ()) - set(TABLE)):
-        typer.echo(f"error: no op is called {', '.join(unknown)}; there are: {', '.join(TABLE)}", err=True)
-        sys.exit(1)
-    rounds, slot = (5, 0.005) if quick else (15, 0.02)
-    rows = []
-    typer.echo(f"{'op':22} {'shape':20} {'impl':10} {'us':>9} {'ratio':>7} {'error':>8}")
-    with threadpool_limits(1):
-        for case in cases():
-            if not op or case.op in op:
-                rows += _rows(case, rounds, slot)
-    if json:
-        from scratchnn.files import write_atomic
-
-        write_atomic(json, (jsonlib.dumps(rows, indent=1) + "\n").encode())
-    if any(row["seconds"] is None for row in rows):
-        sys.exit(1)
+    set_threads(threads)
+    threadpool_limits(threads)
 
 
-def _rows(case: Any, rounds: int, slot: float) -> list[dict[str, Any]]:
-    from scratchnn_bench.measure import interleaved, worst_error
-    from scratchnn_kernels import TABLE
+def _write(path: Path, measured: dict[str, Any]) -> None:
+    from scratchnn.files import write_atomic
 
-    expected = case.call(impl="reference")
-    names = [name for name in TABLE[case.op] if name != "cuda"]
-    errors = {name: worst_error(case.call(impl=name), expected) for name in names}
-    right = [name for name in names if errors[name] < TOLERANCE]
-    timed = interleaved({name: partial(case.call, impl=name) for name in right}, rounds, slot)
-    rows = []
-    for name in names:
-        timing = timed.get(name)
-        shown = f"{timing.seconds * 1e6:9.1f} {timing.ratio:7.2f}" if timing else f"{'FAIL':>9} {'':7}"
-        typer.echo(f"{case.op:22} {case.shape:20} {name:10} {shown} {errors[name]:8.0e}")
-        rows.append({
-            "op": case.op, "shape": case.shape, "impl": name, "threads": 1,
-            "seconds": timing.seconds if timing else None, "ratio_reference": timing.ratio if timing else None,
-            "max_error": errors[name],
-        })  # fmt: skip
-    return rows
+    write_atomic(path, (jsonlib.dumps(measured, indent=1, allow_nan=False) + "\n").encode())

@@ -9,8 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 
 @dataclass(frozen=True)
 class Timing:
@@ -32,14 +30,6 @@ def interleaved(alternatives: Mapping[str, Callable[[], Any]], rounds: int, slot
         name: Timing(statistics.median(own), statistics.median(t / b for t, b in zip(own, base, strict=True)))
         for name, own in times.items()
     }
-
-
-def worst_error(found: Any, expected: Any) -> float:
-    """The largest difference between two results, over the largest expected magnitude."""
-    if isinstance(expected, tuple):
-        return max(worst_error(f, e) for f, e in zip(found, expected, strict=True))
-    scale = float(np.abs(expected).max()) or 1.0
-    return float(np.abs(np.asarray(found, np.float64) - expected).max()) / scale
 
 
 def _repeats(call: Callable[[], Any], slot: float) -> int:

@@ -19,15 +19,17 @@ from scratchnn_kernels.activations import (
 from scratchnn_kernels.avg_pool2d import avg_pool2d, avg_pool2d_input_grad
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.conv2d import conv2d, conv2d_input_grad, conv2d_weight_grad
+from scratchnn_kernels.conv2d.rule import conv2d_choices, exact_convolutions
 from scratchnn_kernels.conv_transpose2d import conv_transpose2d, transposed_size
 from scratchnn_kernels.dispatch import TABLE, array_module
 from scratchnn_kernels.gelu import erf, gelu, gelu_grad
 from scratchnn_kernels.linear import linear, linear_input_grad, linear_weight_grad
 from scratchnn_kernels.max_pool2d import max_pool2d, max_pool2d_gather, max_pool2d_scatter, max_unpool2d
-from scratchnn_kernels.normalize import normalize, normalize_grad, normalize_grad_jvp
+from scratchnn_kernels.normalize import normalize, normalize_affine_grad, normalize_grad, normalize_grad_jvp
 from scratchnn_kernels.pad2d import pad2d, pad2d_input_grad
 from scratchnn_kernels.resize2d import resize2d, resize2d_input_grad
 from scratchnn_kernels.softmax import softmax, softmax_cross_entropy, softmax_grad
+from scratchnn_kernels.threads import get_threads, set_threads
 from scratchnn_kernels.topk import topk, topk_mask
 from scratchnn_kernels.update import adam_update, sgd_update
 
@@ -40,14 +42,17 @@ __all__ = [
     "avg_pool2d",
     "avg_pool2d_input_grad",
     "conv2d",
+    "conv2d_choices",
     "conv2d_input_grad",
     "conv2d_weight_grad",
     "conv_transpose2d",
     "elu",
     "elu_grad",
     "erf",
+    "exact_convolutions",
     "gelu",
     "gelu_grad",
+    "get_threads",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",
@@ -58,6 +63,7 @@ __all__ = [
     "max_pool2d_scatter",
     "max_unpool2d",
     "normalize",
+    "normalize_affine_grad",
     "normalize_grad",
     "normalize_grad_jvp",
     "pad2d",
@@ -66,6 +72,7 @@ __all__ = [
     "relu_grad",
     "resize2d",
     "resize2d_input_grad",
+    "set_threads",
     "sgd_update",
     "sigmoid",
     "sigmoid_grad",

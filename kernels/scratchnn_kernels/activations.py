@@ -15,6 +15,7 @@ Where the branch depends on x, it depends on x's real part: a complex step follo
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.elementwise import elementwise
 
 
 def relu(x: Array, *, impl: str | None = None) -> Array:
@@ -184,17 +185,19 @@ def _elu_grad_reference(dy: Array, x: Array, alpha: float) -> Array:
     return dx
 
 
-register("relu", reference=_relu_reference)
-register("relu_grad", reference=_relu_grad_reference)
-register("leaky_relu", reference=_leaky_relu_reference)
-register("leaky_relu_grad", reference=_leaky_relu_grad_reference)
-register("sigmoid", reference=_sigmoid_reference)
-register("sigmoid_grad", reference=_sigmoid_grad_reference)
-register("tanh", reference=_tanh_reference)
-register("tanh_grad", reference=_tanh_grad_reference)
-register("softplus", reference=_softplus_reference)
-register("softplus_grad", reference=_softplus_grad_reference)
-register("silu", reference=_silu_reference)
-register("silu_grad", reference=_silu_grad_reference)
-register("elu", reference=_elu_reference)
-register("elu_grad", reference=_elu_grad_reference)
+register("relu", reference=_relu_reference, cpu=elementwise("relu", arrays=1, operations=1))
+register("relu_grad", reference=_relu_grad_reference, cpu=elementwise("relu_grad", arrays=2, operations=2))
+register("leaky_relu", reference=_leaky_relu_reference, cpu=elementwise("leaky_relu", arrays=1, operations=2))
+register(
+    "leaky_relu_grad", reference=_leaky_relu_grad_reference, cpu=elementwise("leaky_relu_grad", arrays=2, operations=2)
+)
+register("sigmoid", reference=_sigmoid_reference, cpu=elementwise("sigmoid", arrays=1, operations=20))
+register("sigmoid_grad", reference=_sigmoid_grad_reference, cpu=elementwise("sigmoid_grad", arrays=2, operations=3))
+register("tanh", reference=_tanh_reference, cpu=elementwise("tanh", arrays=1, operations=20))
+register("tanh_grad", reference=_tanh_grad_reference, cpu=elementwise("tanh_grad", arrays=2, operations=3))
+register("softplus", reference=_softplus_reference, cpu=elementwise("softplus", arrays=1, operations=30))
+register("softplus_grad", reference=_softplus_grad_reference, cpu=elementwise("softplus_grad", arrays=2, operations=20))
+register("silu", reference=_silu_reference, cpu=elementwise("silu", arrays=1, operations=20))
+register("silu_grad", reference=_silu_grad_reference, cpu=elementwise("silu_grad", arrays=2, operations=25))
+register("elu", reference=_elu_reference, cpu=elementwise("elu", arrays=1, operations=20))
+register("elu_grad", reference=_elu_grad_reference, cpu=elementwise("elu_grad", arrays=2, operations=20))

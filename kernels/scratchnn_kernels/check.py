@@ -20,17 +20,17 @@ def describe(x: Any) -> str:
 
 def floating(name: str, x: Any, axes: str | None = None) -> None:
     """Raise unless x is a float or complex array, of the rank that `axes` spells, with no empty axis but the first."""
-    if getattr(getattr(x, "dtype", None), "kind", "") not in ("f", "c"):
+    if not hasattr(x, "dtype") or x.dtype.kind not in "fc":
         raise KernelError(f"{name} is {describe(x)}; a float array is expected, e.g. {name}.astype(numpy.float32)")
     if axes is not None and x.ndim != len(axes):
         raise KernelError(f"{name} is {describe(x)}; {len(axes)} axes [{','.join(axes)}] are expected")
-    if 0 in x.shape[1:]:
+    if not x.size and 0 in x.shape[1:]:
         raise KernelError(f"{name} is {describe(x)}; only the first axis (the batch) may be empty")
 
 
 def same_precision(name: str, x: Array, other_name: str, other: Array) -> None:
     """Raise unless both have the same real precision (complex128 goes with float64: the complex step needs it)."""
-    if x.real.dtype != other.real.dtype:
+    if x.dtype is not other.dtype and x.real.dtype != other.real.dtype:
         raise KernelError(
             f"{name} is {describe(x)} but {other_name} is {describe(other)}; "
             f"both must have one precision, e.g. {name}.astype(numpy.{other.real.dtype})"

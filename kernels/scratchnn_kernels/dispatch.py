@@ -38,6 +38,15 @@ def choose(op: str, impl: str | None, *arrays: Array) -> Kernel:
         if impl not in versions:
             raise KernelError(f"{op} has no implementation {impl!r}; it has {', '.join(versions)}")
         return versions[impl]
+    for a in arrays:
+        if type(a) is not np.ndarray or a.dtype.char not in "fd":
+            return _choose_for_others(op, arrays)
+    return versions["cpu"] if "cpu" in versions and numba_installed() else versions["reference"]
+
+
+def _choose_for_others(op: str, arrays: tuple[Array, ...]) -> Kernel:
+    """Not all are NumPy arrays of float32 or float64."""
+    versions = TABLE[op]
     on_gpu = _on_gpu(op, arrays)
     if any(a.dtype.type not in (np.float32, np.float64) for a in arrays):
         return versions["reference"]  # complex (the complex step) and half precision

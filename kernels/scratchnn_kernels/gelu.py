@@ -14,6 +14,7 @@ import numpy as np
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.elementwise import elementwise
 
 SMALL = 0.46875  # |x| below: erf x = x p(x^2)/q(x^2)
 MIDDLE = 4.0  # |x| below: erfc x = e^(-x^2) p(x)/q(x); above: a series in 1/x^2
@@ -126,6 +127,6 @@ def _polynomial(coefficients: Sequence[float], t: Array) -> Array:
     return y
 
 
-register("gelu", reference=_gelu_reference)
-register("gelu_grad", reference=_gelu_grad_reference)
-register("erf", reference=_erf_reference)
+register("gelu", reference=_gelu_reference, cpu=elementwise("gelu", arrays=1, operations=40))
+register("gelu_grad", reference=_gelu_grad_reference, cpu=elementwise("gelu_grad", arrays=2, operations=45))
+register("erf", reference=_erf_reference, cpu=elementwise("erf", arrays=1, operations=50))

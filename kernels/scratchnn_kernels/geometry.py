@@ -1,7 +1,7 @@
 """The geometry of a sliding window: stride, padding, dilation and the size of what comes out, per axis."""
 
-from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple
 
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module
@@ -12,14 +12,15 @@ Padding = Pair | Literal["same", "valid"]
 
 def pair(name: str, value: Pair, minimum: int) -> tuple[int, int]:
     """An int or a pair as a pair of ints, each at least `minimum`."""
+    if type(value) is int and value >= minimum:
+        return value, value
     values = tuple(value) if isinstance(value, tuple | list) else (value, value)
     if len(values) != 2 or any(isinstance(v, bool) or not isinstance(v, int) or v < minimum for v in values):
         raise KernelError(f"{name}={value!r}; an int or a pair of ints >= {minimum} is expected")
     return values
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """A window of `kernel` taps, `dilation` apart, moved by `stride` over an input padded by (before, after)."""
 
     kernel: tuple[int, int]
@@ -35,7 +36,7 @@ class Window:
 
     def output_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """How many windows fit, per axis."""
-        return self._output_length(0, size[0]), self._output_length(1, size[1])
+        return _output_size(self, tuple(size))
 
     def overhang(self, size: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
         """The padding (before, after) per axis that lets every window be cut out whole; ceil_mode may need more."""
@@ -43,22 +44,41 @@ class Window:
         (top, bottom), (left, right) = self.padding
         return (top, max(bottom, spans[0] - size[0] - top)), (left, max(right, spans[1] - size[1] - left))
 
-    def _output_length(self, axis: int, length: int) -> int:
-        before, after = self.padding[axis]
-        room = length + before + after - self.extent[axis]
-        if room < 0 or length < 1:
-            raise KernelError(
-                f"a window of {self.kernel[axis]} taps (dilation {self.dilation[axis]}) spans {self.extent[axis]} "
-                f"cells and does not fit axis {'HW'[axis]} of {length} cells padded by {before}+{after}"
-            )
-        steps, rest = divmod(room, self.stride[axis])
-        if self.ceil_mode and rest and (steps + 1) * self.stride[axis] < length + before:
-            steps += 1  # the last window must begin inside the input or its left padding (PyTorch's rule)
-        return steps + 1
+
+@lru_cache(maxsize=1024)
+def _output_size(window: Window, size: tuple[int, int]) -> tuple[int, int]:
+    return _output_length(window, 0, size[0]), _output_length(window, 1, size[1])
+
+
+def _output_length(window: Window, axis: int, length: int) -> int:
+    before, after = window.padding[axis]
+    room = length + before + after - window.extent[axis]
+    if room < 0 or length < 1:
+        raise KernelError(
+            f"a window of {window.kernel[axis]} taps (dilation {window.dilation[axis]}) spans {window.extent[axis]} "
+            f"cells and does not fit axis {'HW'[axis]} of {length} cells padded by {before}+{after}"
+        )
+    steps, rest = divmod(room, window.stride[axis])
+    if window.ceil_mode and rest and (steps + 1) * window.stride[axis] < length + before:
+        steps += 1  # the last window must begin inside the input or its left padding (PyTorch's rule)
+    return steps + 1
 
 
 def conv_window(kernel: tuple[int, int], stride: Pair, padding: Padding, dilation: Pair) -> Window:
     """The window of a convolution; padding is an int, a pair, "same" (stride 1 only) or "valid"."""
+    try:
+        return _conv_window(kernel, stride, padding, dilation)
+    except TypeError:  # a list cannot be looked up
+        return _conv_window(tuple(kernel), _plain(stride), _plain(padding), _plain(dilation))
+
+
+def _plain(value: Any) -> Any:
+    """A list as a tuple."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _conv_window(kernel: tuple[int, int], stride: Pair, padding: Padding, dilation: Pair) -> Window:
     steps, gaps = pair("stride", stride, 1), pair("dilation", dilation, 1)
     if isinstance(padding, str):
         return Window(kernel, steps, _named_padding(padding, kernel, steps, gaps), gaps)
@@ -68,6 +88,15 @@ def conv_window(kernel: tuple[int, int], stride: Pair, padding: Padding, dilatio
 
 def pool_window(kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair, ceil_mode: bool) -> Window:
     """The window of a pooling; stride=None means the kernel's size, and padding is at most half the window."""
+    try:
+        return _pool_window(kernel_size, stride, padding, dilation, ceil_mode)
+    except TypeError:  # a list cannot be looked up
+        plain = _plain(kernel_size), _plain(stride), _plain(padding), _plain(dilation)
+        return _pool_window(*plain, ceil_mode)
+
+
+@lru_cache(maxsize=1024, typed=True)
+def _pool_window(kernel_size: Pair, stride: Pair | None, padding: Pair, dilation: Pair, ceil_mode: bool) -> Window:
     kernel = pair("kernel_size", kernel_size, 1)
     steps = kernel if stride is None else pair("stride", stride, 1)
     gaps, (rows, columns) = pair("dilation", dilation, 1), pair("padding", padding, 0)

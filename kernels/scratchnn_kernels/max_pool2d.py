@@ -10,23 +10,24 @@ an element of the subdifferential. A NaN wins over everything, so it propagates.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from scratchnn_kernels import check
+from scratchnn_kernels import max_pool_cpu as cpu
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.dispatch import array_module, choose, lazy_njit, register
+from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
 
 
 def max_pool2d(
     x: Array, kernel_size: Pair, *, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
-    ceil_mode: bool = False, impl: str | None = None,
+    ceil_mode: bool = False, index_type: npt.DTypeLike = np.int64, impl: str | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """x [N,C,H,W] -> (y [N,C,OH,OW], indices int64 [N,C,OH,OW] into the H*W cells of each plane)."""
+    """x [N,C,H,W] -> (y [N,C,OH,OW], indices [N,C,OH,OW] into the H*W cells of each plane, int64 unless told)."""
     check.floating("x", x, "NCHW")
     window = pool_window(kernel_size, stride, padding, dilation, ceil_mode)
-    y, indices = choose("max_pool2d", impl, x)(x, window)
-    if indices.size and indices.min() < 0:
-        raise KernelError(f"a window of {window} holds no cell of the input {check.describe(x)}")
+    _check_reach(window, x)
+    y, indices = choose("max_pool2d", impl, x)(x, window, index_type)
     return y, indices
 
 
@@ -68,13 +69,21 @@ def max_unpool2d(
     return max_pool2d_scatter(y, indices, output_size, impl=impl)
 
 
+def _check_reach(window: Window, x: Array) -> None:
+    """Raise if some window has all its taps in the padding, which takes a dilation or the last window of ceil_mode."""
+    if window.dilation == (1, 1) and not window.ceil_mode:
+        return
+    for axis, outputs in enumerate(window.output_size(x.shape[2:])):
+        starts = np.arange(outputs)[:, None] * window.stride[axis] - window.padding[axis][0]
+        cells = starts + np.arange(window.kernel[axis]) * window.dilation[axis]
+        if not ((cells >= 0) & (cells < x.shape[2 + axis])).any(1).all():
+            raise KernelError(f"a window of {window} holds no cell of the input {check.describe(x)}")
+
+
 def _check_indices(indices: Array, planes: tuple[int, ...]) -> None:
-    if indices.dtype.kind != "i" or indices.shape[:2] != planes[:2]:
+    """Their kind and number; that they lie in the plane is seen by the implementations, one of them on the way."""
+    if indices.dtype.kind != "i" or indices.ndim != 4 or indices.shape[:2] != planes[:2]:
         raise KernelError(f"indices is {check.describe(indices)}; int64 [{planes[0]},{planes[1]},OH,OW] is expected")
-    if indices.size and not 0 <= int(indices.min()) <= int(indices.max()) < planes[2] * planes[3]:
-        raise KernelError(
-            f"indices run from {indices.min()} to {indices.max()}; a plane has {planes[2] * planes[3]} cells"
-        )
 
 
 def _flat(planes: Array) -> Array:
@@ -85,7 +94,7 @@ def _flat(planes: Array) -> Array:
 # --- reference ---
 
 
-def _max_pool2d_reference(x: Array, window: Window) -> tuple[Array, Array]:
+def _max_pool2d_reference(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Array, Array]:
     xp = array_module(x)
     view = windows(x, window, fill=-np.inf)
     n, c, oh, ow, k, l = view.shape
@@ -98,17 +107,18 @@ def _max_pool2d_reference(x: Array, window: Window) -> tuple[Array, Array]:
     (s, t), (d, e), ((top, _), (left, _)) = window.stride, window.dilation, window.padding
     u = xp.arange(oh)[:, None] * s + tap // l * d - top
     v = xp.arange(ow) * t + tap % l * e - left
-    inside = (u >= 0) & (u < x.shape[2]) & (v >= 0) & (v < x.shape[3])
-    return y, xp.where(inside, u * x.shape[3] + v, -1)
+    return y, (u * x.shape[3] + v).astype(index_type, copy=False)
 
 
 def _gather_reference(plane: Array, indices: Array) -> Array:
+    cpu.check_range(indices, plane.shape[2:])
     xp = array_module(plane)
     out: Array = xp.take_along_axis(_flat(plane), _flat(indices), axis=-1)
     return out.reshape(indices.shape)
 
 
 def _scatter_reference(y: Array, indices: Array, size: tuple[int, int]) -> Array:
+    cpu.check_range(indices, size)
     xp = array_module(y)
     n, c = y.shape[:2]
     out: Array = xp.zeros((n * c, size[0] * size[1]), y.dtype)
@@ -118,61 +128,6 @@ def _scatter_reference(y: Array, indices: Array, size: tuple[int, int]) -> Array
     return out.reshape(n, c, *size)
 
 
-# --- CPU ---
-
-
-def _max_pool2d_cpu(x: Array, window: Window) -> tuple[Array, Array]:
-    shape = (*x.shape[:2], *window.output_size(x.shape[2:]))
-    y, indices = np.empty(shape, x.dtype), np.empty(shape, np.int64)
-    (top, _), (left, _) = window.padding
-    _max_pool(x, y, indices, *window.kernel, *window.stride, top, left, *window.dilation)
-    return y, indices
-
-
-@lazy_njit
-def _max_pool(
-    x: Array, y: Array, indices: Array, taps: int, taps_w: int, s: int, t: int, top: int, left: int, d: int, e: int
-) -> None:
-    n_images, channels, oh, ow = y.shape
-    h, w = x.shape[2:]
-    for n in range(n_images):
-        for c in range(channels):
-            plane = x[n, c]
-            for i in range(oh):
-                for j in range(ow):
-                    best, winner = -np.inf, -1
-                    for k in range(taps):
-                        u = i * s + k * d - top
-                        if u < 0 or u >= h:
-                            continue
-                        for l in range(taps_w):
-                            v = j * t + l * e - left
-                            if v < 0 or v >= w:
-                                continue
-                            value = plane[u, v]
-                            # value != value: a NaN wins, the first one for good
-                            if winner < 0 or value > best or (value != value and best == best):
-                                best, winner = value, u * w + v
-                    y[n, c, i, j] = best
-                    indices[n, c, i, j] = winner
-
-
-def _scatter_cpu(y: Array, indices: Array, size: tuple[int, int]) -> Array:
-    out = np.zeros((*y.shape[:2], size[0] * size[1]), y.dtype)
-    _scatter(y, indices, out)
-    return out.reshape(*y.shape[:2], *size)
-
-
-@lazy_njit
-def _scatter(y: Array, indices: Array, out: Array) -> None:
-    n_images, channels, oh, ow = y.shape
-    for n in range(n_images):
-        for c in range(channels):
-            for i in range(oh):
-                for j in range(ow):
-                    out[n, c, indices[n, c, i, j]] += y[n, c, i, j]
-
-
-register("max_pool2d", reference=_max_pool2d_reference, cpu=_max_pool2d_cpu)
-register("max_pool2d_gather", reference=_gather_reference)
-register("max_pool2d_scatter", reference=_scatter_reference, cpu=_scatter_cpu)
+register("max_pool2d", reference=_max_pool2d_reference, cpu=cpu.max_pool2d)
+register("max_pool2d_gather", reference=_gather_reference, cpu=cpu.gather)
+register("max_pool2d_scatter", reference=_scatter_reference, cpu=cpu.scatter)

@@ -1,7 +1,8 @@
 """Normalisation to mean 0 and variance 1 over some axes: the core of every norm layer, and its derivatives.
 
-    normalize        x^ = (x - m) s        m = mean x,  s = 1 / sqrt(mean (x-m)^2 + eps)
+    normalize        x^ = (x - m) s        m = mean x,  s = 1 / sqrt(mean (x-m)^2 + eps);   y = weight x^ + bias
     normalize_grad   P g = s (g - mean g - x^ mean(x^ g))
+    normalize_affine_grad   dx = P(weight dy),  dweight = sum dy x^,  dbias = sum dy, the adjoint of y's dependence
     normalize_grad_jvp   d(P g) along x_dot, where x^_dot = P x_dot and s_dot = -s^2 mean(x^ x_dot)
 
 P is symmetric: it maps an incoming gradient to dx, and a tangent x_dot to x^_dot. All means run over `axes`.
@@ -9,19 +10,31 @@ With centred=False the mean m is left out everywhere: x^ = x / sqrt(mean x^2 + e
 """
 
 from scratchnn_kernels import check
-from scratchnn_kernels.check import Array
+from scratchnn_kernels import normalize_cpu as cpu
+from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 
 Axes = tuple[int, ...]
 
 
 def normalize(
-    x: Array, axes: Axes, eps: float, *, centred: bool = True, impl: str | None = None
-) -> tuple[Array, Array, Array, Array]:
-    """(x^, s, mean, variance); the last three keep the reduced axes with length 1. The variance is the biased one."""
+    x: Array, axes: Axes, eps: float, weight: Array | None = None, bias: Array | None = None, *, centred: bool = True,
+    impl: str | None = None,
+) -> tuple[Array, Array, Array, Array]:  # fmt: skip
+    """(y, s, mean, variance); the last three keep the reduced axes with length 1. The variance is the biased one.
+
+    weight and bias have x's rank, and along each axis its length or 1; without them y is x^.
+    """
     check.floating("x", x)
-    x_hat, inv_std, mean, var = choose("normalize", impl, x)(x, axes, eps, centred)
-    return x_hat, inv_std, mean, var
+    if weight is not None:
+        _check_affine("weight", weight, x)
+    if bias is not None:
+        _check_affine("bias", bias, x)
+        if weight is None or weight.shape != bias.shape:
+            raise KernelError(f"bias is {check.describe(bias)}; a weight of the same shape is expected with it")
+    arrays = [a for a in (x, weight, bias) if a is not None]
+    y, inv_std, mean, var = choose("normalize", impl, *arrays)(x, axes, eps, weight, bias, centred)
+    return y, inv_std, mean, var
 
 
 def normalize_grad(
@@ -31,6 +44,29 @@ def normalize_grad(
     _check(g, x_hat, inv_std, axes)
     dx: Array = choose("normalize_grad", impl, g, x_hat)(g, x_hat, inv_std, axes, centred)
     return dx
+
+
+def normalize_affine_grad(
+    dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array | None, axes: Axes, *, centred: bool = True,
+    impl: str | None = None,
+) -> tuple[Array, Array | None, Array | None]:  # fmt: skip
+    """(dx, dweight, dbias) from what normalize took and returned; the latter two are None without a weight."""
+    _check(dy, x, inv_std, axes)
+    check.floating("mean", mean)
+    check.same_shape("mean", mean, inv_std.shape)
+    check.same_precision("mean", mean, "x", x)
+    if weight is not None:
+        _check_affine("weight", weight, x)
+    arrays = [a for a in (dy, x, weight) if a is not None]
+    dx, dweight, dbias = choose("normalize_affine_grad", impl, *arrays)(dy, x, mean, inv_std, weight, axes, centred)
+    return dx, dweight, dbias
+
+
+def _check_affine(name: str, v: Array, x: Array) -> None:
+    check.floating(name, v)
+    check.same_precision(name, v, "x", x)
+    if v.ndim != x.ndim or any(a not in (1, n) for a, n in zip(v.shape, x.shape, strict=True)):
+        raise KernelError(f"{name} is {check.describe(v)}; with x {check.describe(x)} each axis must be 1 or x's")
 
 
 def normalize_grad_jvp(
@@ -54,12 +90,16 @@ def _check(g: Array, x_hat: Array, inv_std: Array, axes: Axes) -> None:
 # --- reference ---
 
 
-def _normalize_reference(x: Array, axes: Axes, eps: float, centred: bool) -> tuple[Array, Array, Array, Array]:
+def _normalize_reference(
+    x: Array, axes: Axes, eps: float, weight: Array | None, bias: Array | None, centred: bool
+) -> tuple[Array, Array, Array, Array]:
     mean = x.mean(axes, keepdims=True)
     deviation = x - mean if centred else x
     var = (deviation * deviation).mean(axes, keepdims=True)
     inv_std = 1 / array_module(x).sqrt(var + eps)
-    return deviation * inv_std, inv_std, mean, var
+    y = deviation * inv_std
+    y = y if weight is None else weight * y
+    return y if bias is None else y + bias, inv_std, mean, var
 
 
 def _normalize_grad_reference(g: Array, x_hat: Array, inv_std: Array, axes: Axes, centred: bool) -> Array:
@@ -80,6 +120,49 @@ def _normalize_grad_jvp_reference(
     return dx_dot
 
 
-register("normalize", reference=_normalize_reference)
-register("normalize_grad", reference=_normalize_grad_reference)
+def _affine_grad_reference(
+    dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array | None, axes: Axes, centred: bool
+) -> tuple[Array, Array | None, Array | None]:
+    x_hat = (x - mean if centred else x) * inv_std
+    if weight is None:
+        return _normalize_grad_reference(dy, x_hat, inv_std, axes, centred), None, None
+    shared = tuple(axis for axis in range(x.ndim) if weight.shape[axis] == 1)
+    dx = _normalize_grad_reference(weight * dy, x_hat, inv_std, axes, centred)
+    return dx, (dy * x_hat).sum(shared, keepdims=True), dy.sum(shared, keepdims=True)
+
+
+# --- CPU ---
+
+
+def _normalize_cpu(
+    x: Array, axes: Axes, eps: float, weight: Array | None, bias: Array | None, centred: bool
+) -> tuple[Array, Array, Array, Array]:
+    plan = cpu.plan(x.shape, x.strides, axes, None if weight is None else weight.shape)
+    if plan is None:
+        return _normalize_reference(x, axes, eps, weight, bias, centred)
+    return cpu.forward(x, plan, eps, weight, bias, centred)
+
+
+def _normalize_grad_cpu(g: Array, x_hat: Array, inv_std: Array, axes: Axes, centred: bool) -> Array:
+    plan = cpu.plan(x_hat.shape, x_hat.strides, axes, None)
+    if plan is None:
+        return _normalize_grad_reference(g, x_hat, inv_std, axes, centred)
+    return cpu.backward(g, x_hat, plan, None, None, inv_std, None, centred)[0]
+
+
+def _affine_grad_cpu(
+    dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array | None, axes: Axes, centred: bool
+) -> tuple[Array, Array | None, Array | None]:
+    plan = cpu.plan(x.shape, x.strides, axes, None if weight is None else weight.shape)
+    if plan is None:
+        return _affine_grad_reference(dy, x, mean, inv_std, weight, axes, centred)
+    dx, dweight, dbias = cpu.backward(dy, x, plan, mean if centred else None, inv_std, inv_std, weight, centred)
+    if weight is None:
+        return dx, None, None
+    return dx, plan.like(dweight, weight), plan.like(dbias, weight)
+
+
+register("normalize", reference=_normalize_reference, cpu=_normalize_cpu)
+register("normalize_grad", reference=_normalize_grad_reference, cpu=_normalize_grad_cpu)
+register("normalize_affine_grad", reference=_affine_grad_reference, cpu=_affine_grad_cpu)
 register("normalize_grad_jvp", reference=_normalize_grad_jvp_reference)

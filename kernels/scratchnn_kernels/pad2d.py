@@ -12,6 +12,7 @@ import numpy as np
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.window_cpu import call
 
 Sides = tuple[int, int, int, int]  # left, right, top, bottom: PyTorch's order
 MODES = ("zeros", "reflect")
@@ -80,5 +81,22 @@ def _sources(length: int, before: int, after: int, mode: str) -> Array:
     return np.where((i < 0) | (i >= length), -1, i)
 
 
-register("pad2d", reference=_pad2d_reference)
-register("pad2d_input_grad", reference=_input_grad_reference)
+# --- CPU ---
+
+
+def _pad2d_cpu(x: Array, padding: Sides, mode: str) -> Array:
+    left, right, top, bottom = padding
+    rows, columns = _sources(x.shape[2], top, bottom, mode), _sources(x.shape[3], left, right, mode)
+    return call("pad", x, (rows.size, columns.size), rows, columns)
+
+
+def _input_grad_cpu(dy: Array, input_size: tuple[int, int], padding: Sides, mode: str) -> Array:
+    left, right, top, bottom = padding
+    if mode == "zeros":
+        return _pad2d_cpu(dy, (-left, -right, -top, -bottom), mode)
+    rows, columns = _sources(input_size[0], top, bottom, mode), _sources(input_size[1], left, right, mode)
+    return call("pad_gradient", dy, input_size, rows, columns)
+
+
+register("pad2d", reference=_pad2d_reference, cpu=_pad2d_cpu)
+register("pad2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu)

@@ -15,6 +15,8 @@ import numpy as np
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.memory import channels_last
+from scratchnn_kernels.window_cpu import call
 
 MODES = ("nearest", "bilinear")
 
@@ -66,22 +68,48 @@ def _input_grad_reference(dy: Array, input_size: tuple[int, int], mode: str, ali
 
 def _matrix(like: Array, inputs: int, outputs: int, mode: str, align_corners: bool) -> Array:
     """The weights [outputs,inputs] of one axis, in the real precision and on the device of `like`."""
-    i = np.arange(outputs)
-    if mode == "nearest":
-        left, right = i * inputs // outputs, i * inputs // outputs
-        blend = np.zeros(outputs)
-    else:
-        place = i * ((inputs - 1) / max(outputs - 1, 1)) if align_corners else (i + 0.5) * (inputs / outputs) - 0.5
-        place = np.maximum(place, 0)
-        left = np.minimum(place.astype(int), inputs - 1)
-        right = np.minimum(left + 1, inputs - 1)
-        blend = place - left
-    weights = np.zeros((outputs, inputs))
+    left, right, blend = _places(inputs, outputs, mode, align_corners)
+    weights, i = np.zeros((outputs, inputs)), np.arange(outputs)
     np.add.at(weights, (i, left), 1 - blend)
     np.add.at(weights, (i, right), blend)
     matrix: Array = array_module(like).asarray(weights.astype(like.real.dtype))
     return matrix
 
 
-register("resize2d", reference=_resize2d_reference)
-register("resize2d_input_grad", reference=_input_grad_reference)
+def _places(inputs: int, outputs: int, mode: str, align_corners: bool) -> tuple[Array, Array, Array]:
+    """The two cells that each output blends, and how much of the second it takes."""
+    i = np.arange(outputs)
+    if mode == "nearest":
+        left, right = i * inputs // outputs, i * inputs // outputs
+        return left, right, np.zeros(outputs)
+    place = i * ((inputs - 1) / max(outputs - 1, 1)) if align_corners else (i + 0.5) * (inputs / outputs) - 0.5
+    place = np.maximum(place, 0)
+    left = np.minimum(place.astype(int), inputs - 1)
+    return left, np.minimum(left + 1, inputs - 1), place - left
+
+
+# --- CPU ---
+
+
+def _resize2d_cpu(x: Array, size: tuple[int, int], mode: str, align_corners: bool) -> Array:
+    if not channels_last(x):
+        return _resize2d_reference(x, size, mode, align_corners)  # short rows: products of matrices are faster
+    axes = zip(x.shape[2:], size, strict=True)
+    rows, columns = [_weights(x, *_places(i, o, mode, align_corners)) for i, o in axes]
+    return call("resize", x, size, *rows, *columns)
+
+
+def _input_grad_cpu(dy: Array, input_size: tuple[int, int], mode: str, align_corners: bool) -> Array:
+    if not channels_last(dy):
+        return _input_grad_reference(dy, input_size, mode, align_corners)
+    axes = zip(input_size, dy.shape[2:], strict=True)
+    rows, columns = [_weights(dy, *_places(i, o, mode, align_corners)) for i, o in axes]
+    return call("resize_gradient", dy, input_size, *rows, *columns)
+
+
+def _weights(like: Array, left: Array, right: Array, blend: Array) -> tuple[Array, Array, Array]:
+    return left, right, blend.astype(like.dtype)
+
+
+register("resize2d", reference=_resize2d_reference, cpu=_resize2d_cpu)
+register("resize2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu)

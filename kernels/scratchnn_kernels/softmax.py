@@ -9,9 +9,14 @@ loss[n] = -sum_c q[n,c] log p[n,c] = log sum_j e^z[n,j] - sum_c q[n,c] z[n,c]
 dz[n,c] = p[n,c] - q[n,c]
 """
 
-from scratchnn_kernels import check
+import math
+
+import numpy as np
+
+from scratchnn_kernels import check, memory
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.threads import parts
 
 
 def softmax_cross_entropy(
@@ -75,6 +80,60 @@ def _reference(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]
     return loss, dz
 
 
-register("softmax", reference=_softmax_reference)
-register("softmax_grad", reference=_softmax_grad_reference)
-register("softmax_cross_entropy", reference=_reference)
+# --- CPU: one visit to each line; `rows_cpu` holds the loops, and imports Numba ---
+
+OPERATIONS = 20  # an exponential
+
+
+def _softmax_cpu(x: Array, axis: int) -> Array:
+    y = memory.empty_like(x)
+    _run("softmax", axis, OPERATIONS, x, x, y)
+    return y
+
+
+def _softmax_grad_cpu(dy: Array, y: Array, axis: int) -> Array:
+    dx = memory.empty_like(y)
+    _run("softmax_grad", axis, 4, y, dy, y, dx)
+    return dx
+
+
+def _run(loop: str, axis: int, operations: int, like: Array, *arrays: Array) -> None:
+    """Run a loop of `rows_cpu` along an axis: over rows if it is the last in memory, else over blocks of lines."""
+    from scratchnn_kernels import rows_cpu
+
+    if not like.size:
+        return
+    axis %= like.ndim
+    if not like.flags.c_contiguous:  # the axes in like's memory order, which an output shares: its view has no gaps
+        order = sorted(range(like.ndim), key=lambda i: -abs(like.strides[i]))
+        arrays, axis = tuple(np.ascontiguousarray(a.transpose(order)) for a in arrays), order.index(axis)
+    shape = arrays[-1].shape
+    outer, length, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+    if inner == 1:
+        kind, pieces, view = "rows", outer, [outer, length]
+    else:
+        kind, pieces, view = "blocks", outer * -(-inner // rows_cpu.BLOCK), [outer, length, inner]
+    lines = [np.ascontiguousarray(a).reshape(view) for a in arrays]
+    count = parts(operations * like.size, pieces)
+    if count == 1:
+        getattr(rows_cpu, f"{loop}_{kind}")(*lines, 0, pieces)
+    else:
+        getattr(rows_cpu, f"{loop}_{kind}_threaded")(*lines, pieces, count)
+
+
+def _cpu(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]:
+    from scratchnn_kernels import rows_cpu
+
+    z, target = np.ascontiguousarray(z), np.ascontiguousarray(target, np.int64)
+    loss, dz, smooth = memory.empty(z.shape[:1], z.dtype), memory.empty(z.shape, z.dtype), z.dtype.type(smoothing)
+    count = parts(OPERATIONS * z.size, len(z))
+    if count == 1:
+        rows_cpu.cross_entropy(z, target, smooth, loss, dz, 0, len(z))
+    else:
+        rows_cpu.cross_entropy_threaded(z, target, smooth, loss, dz, count)
+    return loss, dz
+
+
+register("softmax", reference=_softmax_reference, cpu=_softmax_cpu)
+register("softmax_grad", reference=_softmax_grad_reference, cpu=_softmax_grad_cpu)
+register("softmax_cross_entropy", reference=_reference, cpu=_cpu)

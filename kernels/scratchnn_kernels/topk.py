@@ -8,9 +8,10 @@ Of equal values the one with the lower index comes first (PyTorch promises no or
 
 import numpy as np
 
-from scratchnn_kernels import check
+from scratchnn_kernels import check, memory
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.threads import parts
 
 
 def topk(x: Array, k: int, *, axis: int = -1, impl: str | None = None) -> tuple[Array, Array]:
@@ -52,5 +53,55 @@ def _topk_mask_reference(x: Array, k: int, axis: int) -> Array:
     return mask
 
 
-register("topk", reference=_topk_reference)
-register("topk_mask", reference=_topk_mask_reference)
+# --- CPU: a threshold by bisection; `topk_cpu` holds the loops, and imports Numba ---
+
+OPERATIONS = 8  # a number meets some twenty thresholds, in vector lanes
+
+
+def _topk_cpu(x: Array, k: int, axis: int) -> tuple[Array, Array]:
+    from scratchnn_kernels import topk_cpu
+
+    rows, keys, count = _rows(x, axis)
+    values, indices = np.empty((len(rows), k), x.dtype), np.empty((len(rows), k), np.int64)
+    if count == 1:
+        topk_cpu.topk_rows(rows, k, values, indices, keys[0], 0, len(rows))
+    else:
+        topk_cpu.topk_rows_threaded(rows, k, values, indices, keys, count)
+    return _restored(values, x, axis), _restored(indices, x, axis)
+
+
+def _topk_mask_cpu(x: Array, k: int, axis: int) -> Array:
+    from scratchnn_kernels import topk_cpu
+
+    rows, keys, count = _rows(x, axis)
+    mask = memory.empty(rows.shape, x.dtype)
+    if count == 1:
+        topk_cpu.mask_rows(rows, k, mask, keys[0], 0, len(rows))
+    else:
+        topk_cpu.mask_rows_threaded(rows, k, mask, keys, count)
+    found = _restored(mask, x, axis)
+    if found.strides == x.strides or (x.flags.c_contiguous and found.flags.c_contiguous):
+        return found
+    y = memory.empty_like(x)
+    np.copyto(y, found)
+    return y
+
+
+def _rows(x: Array, axis: int) -> tuple[Array, Array, int]:
+    """x as [lines, length] without gaps, room for the keys of one line for each part, and the number of parts."""
+    length = x.shape[axis]
+    rows = np.ascontiguousarray(x if axis in (-1, x.ndim - 1) else np.moveaxis(x, axis, -1))
+    rows = rows.reshape(x.size // length, length)
+    count = parts(OPERATIONS * x.size, len(rows))
+    return rows, np.empty((count, length), np.int32 if x.dtype == np.float32 else np.int64), count
+
+
+def _restored(rows: Array, x: Array, axis: int) -> Array:
+    """[lines, k] with the axes of x in their order."""
+    others = [size for i, size in enumerate(x.shape) if i != axis % x.ndim]
+    found = rows.reshape(*others, rows.shape[1])
+    return found if axis in (-1, x.ndim - 1) else np.moveaxis(found, -1, axis)
+
+
+register("topk", reference=_topk_reference, cpu=_topk_cpu)
+register("topk_mask", reference=_topk_mask_reference, cpu=_topk_mask_cpu)

@@ -8,11 +8,12 @@
 d is the weight decay and t counts steps from 1. Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
 """
 
-import numpy as np
+from typing import Any
 
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.dispatch import array_module, choose, lazy_njit, register
+from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.threads import parts
 
 
 def sgd_update(
@@ -66,47 +67,43 @@ def _adam_reference(
     w -= lr / (1 - b1**step) * m / (array_module(w).sqrt(v / (1 - b2**step)) + eps)
 
 
-# --- CPU: one loop; the scalars come in the buffers' precision, or the loop would run in float64 ---
+# --- CPU: `update_cpu` holds the loops, and imports Numba ---
 
 
 def _sgd_cpu(
     w: Array, g: Array, velocity: Array, lr: float, momentum: float, weight_decay: float, nesterov: bool
 ) -> None:
-    real = w.dtype.type
+    from scratchnn_kernels import update_cpu
+
     # w -= a g' + b u covers both forms
     a, b = (lr, lr * momentum) if nesterov else (0.0, lr)
-    _sgd_loop(w, g, velocity, real(momentum), real(weight_decay), real(a), real(b))
-
-
-@lazy_njit
-def _sgd_loop(w: Array, g: Array, velocity: Array, momentum: float, decay: float, a: float, b: float) -> None:
-    for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        velocity[i] = momentum * velocity[i] + gradient
-        w[i] -= a * gradient + b * velocity[i]
+    arguments: tuple[Any, ...] = (w, g, velocity, *_numbers(w, momentum, weight_decay, a, b))
+    count = parts(8 * w.size, w.size)
+    if count == 1:
+        update_cpu.sgd(*arguments)
+    else:
+        update_cpu.sgd_threaded(*(*arguments, count))
 
 
 def _adam_cpu(
     w: Array, g: Array, m: Array, v: Array, lr: float, b1: float, b2: float, eps: float, weight_decay: float,
     decoupled: bool, step: int,
 ) -> None:  # fmt: skip
-    real = w.dtype.type
+    from scratchnn_kernels import update_cpu
+
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     rate, scale = lr / (1 - b1**step), 1 / (1 - b2**step)
-    numbers = (b1, 1 - b1, b2, 1 - b2, eps, decay, shrink, rate, scale)
-    _adam_loop(w, g, m, v, *(real(number) for number in numbers))
+    arguments: tuple[Any, ...] = (w, g, m, v, *_numbers(w, b1, 1 - b1, b2, 1 - b2, eps, decay, shrink, rate, scale))
+    count = parts(16 * w.size, w.size)
+    if count == 1:
+        update_cpu.adam(*arguments)
+    else:
+        update_cpu.adam_threaded(*(*arguments, count))
 
 
-@lazy_njit
-def _adam_loop(
-    w: Array, g: Array, m: Array, v: Array, b1: float, rest1: float, b2: float, rest2: float, eps: float,
-    decay: float, shrink: float, rate: float, scale: float,
-) -> None:  # fmt: skip
-    for i in range(w.size):
-        gradient = g[i] + decay * w[i]
-        m[i] = b1 * m[i] + rest1 * gradient
-        v[i] = b2 * v[i] + rest2 * gradient * gradient
-        w[i] = shrink * w[i] - rate * m[i] / (np.sqrt(v[i] * scale) + eps)
+def _numbers(w: Array, *numbers: float) -> tuple[Any, ...]:
+    """The scalars in the buffers' precision, or the loop would run in float64."""
+    return tuple(w.dtype.type(number) for number in numbers)
 
 
 register("sgd_update", reference=_sgd_reference, cpu=_sgd_cpu)

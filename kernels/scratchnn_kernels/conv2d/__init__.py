@@ -12,7 +12,7 @@ For every y_bar: <conv2d(x, w), y_bar> = <x, conv2d_input_grad(y_bar, w)> = <w, 
 
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import im2col, reference
+from scratchnn_kernels.conv2d import reference, rule
 from scratchnn_kernels.dispatch import choose, register
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window
 
@@ -33,7 +33,8 @@ def conv2d(
     if bias is not None:
         check.same_shape("bias", bias, weight.shape[:1])
         check.same_precision("bias", bias, "x", x)
-    y: Array = choose("conv2d", impl, x, weight)(x, weight, bias, window, groups)
+    # A complex bias alone needs the reference too: that is how the complex step differentiates along it.
+    y: Array = choose("conv2d", impl, x, weight, x if bias is None else bias)(x, weight, bias, window, groups)
     return y
 
 
@@ -78,18 +79,6 @@ def _check_groups(groups: int, out_channels: int, in_channels: int) -> None:
         )
 
 
-register(
-    "conv2d",
-    reference=reference.conv2d,
-    cpu=im2col.conv2d,
-)
-register(
-    "conv2d_input_grad",
-    reference=reference.input_grad,
-    cpu=im2col.input_grad,
-)
-register(
-    "conv2d_weight_grad",
-    reference=reference.weight_grad,
-    cpu=im2col.weight_grad,
-)
+register("conv2d", reference=reference.conv2d, cpu=rule.conv2d, **rule.FORWARD)
+register("conv2d_input_grad", reference=reference.input_grad, cpu=rule.input_grad, **rule.INPUT_GRAD)
+register("conv2d_weight_grad", reference=reference.weight_grad, cpu=rule.weight_grad, **rule.WEIGHT_GRAD)

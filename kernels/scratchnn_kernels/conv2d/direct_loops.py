@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.tile import ROWS, at, tile
+from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 
 
 class Frame(NamedTuple):
@@ -50,27 +50,33 @@ class Target(NamedTuple):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def transpose_run(x: Array, start: int, stride: int, rows: int, cols: int, out: Array, to: int) -> None:
+    """out[to + j * rows + i] = x[start + i * stride + j] for i < rows, j < cols."""
+    for i in range(rows):
+        source, target = x[start + i * stride :], out[to + i :]
+        for j in range(cols):
+            target[j * rows] = source[j]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: Array) -> None:
     """buffer[r, w, c] = the pixel (top + r, first_col + w) of channel c, zero outside of the image."""
-    c_in = frame.channels
+    channels, zero = frame.channels, x.dtype.type(0)
     lo = max(0, frame.first_col)
     hi = max(lo, min(frame.width, frame.first_col + frame.cols))
+    before, size = (lo - frame.first_col) * channels, (hi - lo) * channels
     for r in range(rows):
-        line = buffer[r * frame.cols * c_in : (r + 1) * frame.cols * c_in]
+        line = r * frame.cols * channels
         if not 0 <= top + r < frame.height:
-            line[:] = 0
+            fill_run(frame.cols * channels, at(buffer, line), zero)
             continue
-        line[: (lo - frame.first_col) * c_in] = 0
-        line[(hi - frame.first_col) * c_in :] = 0
-        inside = line[(lo - frame.first_col) * c_in : (hi - frame.first_col) * c_in]
+        fill_run(before, at(buffer, line), zero)
+        fill_run(frame.cols * channels - before - size, at(buffer, line + before + size), zero)
         origin = image * frame.image + (top + r) * frame.row + lo * frame.col
         if frame.channel == 1:
-            inside[:] = x[origin : origin + inside.size]
+            copy_run(at(x, origin), size, at(buffer, line + before), zero)
         else:
-            for c in range(c_in):
-                source = x[origin + c * frame.channel : origin + c * frame.channel + hi - lo]
-                for w in range(source.size):
-                    inside[w * c_in + c] = source[w]
+            transpose_run(x, origin, frame.channel, channels, hi - lo, buffer, line + before)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
@@ -109,6 +115,11 @@ def gather_phase(
     y0, x0, ny, nx, offset_start, weight_start, steps = phase
     blocks = -(-target.channels // target.block)
     tiles = -(-nx // ROWS)
+    if steps == 0:  # a stride beyond the kernel: no tap reaches these pixels
+        for i in range(top, min(top + target.piece_rows, ny)):
+            line = image * target.image + (y0 + i * target.every_row) * target.row + x0 * target.col
+            for j in range(nx):
+                fill_run(target.col, at(y, line + j * target.every_col * target.col), y.dtype.type(0))
     for g in range(target.groups):
         for k in range(0, steps, target.depth):
             depth, last = min(target.depth, steps - k), k + target.depth >= steps

@@ -27,10 +27,10 @@ class Tap(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """The output pixels first + i * every, i < count, and what each of them gathers."""
+    """The output pixels first + i * every, i < counts, and what each of them gathers."""
 
     first: Two
-    count: Two
+    counts: Two
     taps: tuple[Tap, ...]
 
 
@@ -42,6 +42,11 @@ class Sweep(NamedTuple):
     phases: tuple[Phase, ...]
 
     @property
+    def positions(self) -> int:
+        """Rows of positions."""
+        return max(phase.counts[0] for phase in self.phases)
+
+    @property
     def rows(self) -> Two:
         """The first source row that position 0 reads, and the number of rows from there to its last."""
         offsets = [tap.row for phase in self.phases for tap in phase.taps] or [0]
@@ -51,7 +56,7 @@ class Sweep(NamedTuple):
     def cols(self) -> Two:
         """The first source column that is read, and the number of columns from there to the last."""
         offsets = [tap.col for phase in self.phases for tap in phase.taps] or [0]
-        positions = max(phase.count[1] for phase in self.phases)
+        positions = max(phase.counts[1] for phase in self.phases)
         return min(offsets), (positions - 1) * self.step[1] + max(offsets) - min(offsets) + 1
 
 
@@ -67,9 +72,9 @@ def adjoint_sweep(window: Window, size: Two) -> Sweep:
     phases = []
     for first in product(*map(range, window.stride)):
         rows, cols = (_adjoint_taps(window, axis, first[axis]) for axis in (0, 1))
-        count = tuple(max(0, -(-(n - f) // s)) for n, f, s in zip(size, first, window.stride, strict=True))
+        down, across = (max(0, -(-(size[axis] - first[axis]) // window.stride[axis])) for axis in (0, 1))
         taps = tuple(Tap(row, col, k, l) for (row, k), (col, l) in product(rows, cols))
-        phases.append(Phase(first, (count[0], count[1]), taps))
+        phases.append(Phase((first[0], first[1]), (down, across), taps))
     return Sweep((1, 1), window.stride, tuple(phases))
 
 

@@ -1,0 +1,127 @@
+"""A process that runs one library: it makes cases ready, checks them, and runs a slot of calls when told to.
+
+Messages are pickled tuples (method, *arguments) on stdin, replies pickled values on what was stdout.
+"""
+
+import os
+import pickle
+import sys
+import time
+from math import ceil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scratchnn_bench.catalogue import catalogue
+from scratchnn_bench.work import Case, How, Work, worst_error
+
+EXACT = 1e-9  # in float64 the two libraries differ by rounding alone
+FOREIGN = 0.12  # of the machine: a slot in which others used more does not count
+TICK = 0.01  # seconds, the resolution of /proc/stat
+
+
+class Slot(NamedTuple):
+    """Seconds of one call, and whether others left the machine to us."""
+
+    seconds: float
+    quiet: bool
+
+
+class Runner:
+    """What a worker does; `library` is scratchnn, reference or torch."""
+
+    def __init__(self, library: str, threads: int, how: How) -> None:
+        self.library, self.threads, self.how = library, threads, how
+        self.cases = {case.name: case for case in catalogue()}
+        self.work: Work | None = None
+        if library == "torch":
+            import torch
+
+            torch.set_num_threads(threads)
+        if library == "reference":
+            from scratchnn_kernels import dispatch
+
+            dispatch.numba_installed = lambda: False  # type: ignore[assignment]  # then the references serve
+
+    def expect(self, name: str, path: Path) -> float:
+        """Write what a case gives in float64 to `path`; returns the flops that PyTorch counts."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        work = self.cases[name].theirs(How("float64"))
+        with FlopCounterMode(display=False) as counter:
+            expected = work.results()
+        path.write_bytes(pickle.dumps(expected))
+        return float(counter.get_total_flops())
+
+    def prepare(self, name: str, path: Path) -> float:
+        """Make a case ready; returns its error."""
+        case, expected = self.cases[name], pickle.loads(path.read_bytes())
+        self.work = self._made(case, self.how)
+        error = worst_error(self.work.results(), expected)
+        if case.op == "train" and self.library == "scratchnn":
+            exact = worst_error(self._made(case, How("float64", self.how.channels_last)).results(), expected)
+            error = error if exact < EXACT else max(error, 1.0)
+        return error
+
+    def repeats(self, seconds: float) -> int:
+        """How many calls fill a slot; 1 where one call is longer."""
+        return max(1, ceil(seconds / max(min(self.slot(1).seconds for _ in range(2)), 1e-7)))
+
+    def slot(self, repeats: int) -> Slot:
+        """Run so many calls; process CPU time with one thread, else wall time."""
+        assert self.work is not None
+        if self.threads > 1:
+            time.sleep(0.015)  # another library's threads spin for a while after their last call
+        if repeats > 1:
+            self.work.call()  # its data may have left the cache meanwhile
+        clock = time.process_time if self.threads == 1 else time.perf_counter
+        busy, own, wall, began = _busy(), time.process_time(), time.perf_counter(), clock()
+        for _ in range(repeats):
+            self.work.call()
+        seconds, wall, own = clock() - began, time.perf_counter() - wall, time.process_time() - own
+        foreign = _busy() - busy - own
+        quiet = self.threads == 1 or foreign < FOREIGN * wall * (os.cpu_count() or 1) + TICK
+        return Slot(seconds / repeats, quiet)
+
+    def peak(self) -> Any:
+        """The machine's limits with this number of threads."""
+        from scratchnn_bench.peak import measure
+
+        return measure(self.threads)
+
+    def versions(self) -> dict[str, str]:
+        """Of the packages that matter."""
+        from importlib.metadata import version
+
+        return {name: version(name) for name in ("scratchnn", "numpy", "numba", "llvmlite", "torch")}
+
+    def _made(self, case: Case, how: How) -> Work:
+        return case.theirs(how) if self.library == "torch" else case.ours(how)
+
+
+def _busy() -> float:
+    """CPU seconds that all processes have used, and that others took from this virtual machine."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]
+    except OSError:
+        return 0.0  # elsewhere nobody is checked
+    ticks = [int(field) for field in fields[:8]]
+    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints must not get between the replies
+    library, threads, how = pickle.load(sys.stdin.buffer)
+    runner: Runner | None = None
+    while True:
+        try:
+            runner = runner or Runner(library, threads, how)
+            method, *arguments = pickle.load(sys.stdin.buffer)
+            reply = getattr(runner, method)(*arguments)
+        except EOFError:
+            os._exit(0)  # at once: tearing PyTorch down takes a second
+        except Exception as error:
+            reply = error
+        pickle.dump(reply, replies)
+        replies.flush()

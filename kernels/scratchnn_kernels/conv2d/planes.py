@@ -1,0 +1,59 @@
+"""Convolution into few channels (a first layer's maps, an image), which would leave most lanes of a vector empty.
+
+So the roles change: the vectors of the tile (see tile.py) run along a row of output pixels, and its rows are the
+out-channels: `b` are the source's pixels, side by side in a plane, and `a` is a weight. The results lie N C H W.
+"""
+
+import math
+
+import numpy as np
+
+from scratchnn_kernels import memory, threads
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.direct import flat, read
+from scratchnn_kernels.conv2d.plans import Plan, gather_plan, planes_weight_plan
+from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.geometry import Window
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    x, source = read(x)
+    out = (len(weight), *window.output_size(x.shape[2:]))
+    y = memory.empty((len(x), *out), x.dtype)
+    _gather(x, weight, bias, gather_plan(True, False, window, source, out, groups, x.dtype), y)
+    return y
+
+
+def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups: int) -> Array:
+    dy, source = read(dy)
+    out = (weight.shape[1] * groups, *input_size)
+    dx = memory.empty((len(dy), *out), dy.dtype)
+    _gather(dy, weight, None, gather_plan(True, True, window, source, out, groups, dy.dtype), dx)
+    return dx
+
+
+def _gather(x: Array, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
+    from scratchnn_kernels.conv2d.planes_loops import gather_planes
+
+    parts = threads.parts(plan.work * len(x), plan.target.pieces * len(x))
+    spread = plan.zeros if bias is None else np.repeat(bias, plan.target.block)
+    gather_planes(
+        flat(x), plan.frame, plan.phases, plan.offsets, plan.lines, np.take(weight, plan.order), spread, plan.floors,
+        y.reshape(-1), plan.target, len(x), memory.empty((plan.scratch * parts,), x.dtype), parts,
+    )  # fmt: skip
+
+
+def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
+    from scratchnn_kernels.conv2d.planes_loops import harvest_planes
+
+    (x, source), dy = read(x), np.ascontiguousarray(dy)
+    plan = planes_weight_plan(window, source, dy.shape[1:], groups, x.dtype)
+    parts = threads.parts(plan.work * len(x), plan.pieces * len(x))
+    shape = (dy.shape[1], x.shape[1] // groups, *window.kernel)
+    sums = np.zeros((parts, math.prod(shape)), x.dtype)
+    harvest_planes(
+        flat(x), dy.reshape(-1), plan.frame, plan.cut, plan.tap_rows, plan.tap_cols, len(x), plan.pieces, plan.rows,
+        memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
+    )  # fmt: skip
+    dw: Array = sums[0] if parts == 1 else sums.sum(0)
+    return dw.reshape(shape)

@@ -1,0 +1,228 @@
+"""Everything about a gathering convolution that does not depend on the numbers, worked out once a shape and kept.
+
+Two kinds of tiles serve a sweep (see sweep.py). For *pixels* the vectors run along the out-channels, the rows of a tile
+are the pixels of an image row, and the images lie channels-last. For *planes* the vectors run along the pixels of a row
+and the tile's rows are the out-channels, which suits few of those; the images lie N C H W.
+"""
+
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.sweep import Phase, Sweep, adjoint_sweep, forward_sweep
+from scratchnn_kernels.geometry import Window
+
+PIECE_BYTES = 1 << 18  # of the source; an eighth of an L2 cache
+WEIGHT_BYTES = 24 << 10  # of a block of weights: half of an L1 cache
+PLANES_IN_PLACE = 16  # so many planes are read in place; more would fall on the same lines of the L1 cache
+
+
+class Source(NamedTuple):
+    """The images that are read: size, and whether they lie channels-last."""
+
+    channels: int
+    height: int
+    width: int
+    last: bool
+
+
+class Plan(NamedTuple):
+    """Frame and target (see direct_loops.py), tables, and the sizes of what a call needs."""
+
+    frame: Any
+    target: Any
+    phases: Array
+    offsets: Array  # of each tap and in-channel, in the source
+    lines: Array  # of each step of k, in the packed weights
+    order: Array  # of the weights, as the tiles read them
+    zeros: Array  # for want of a bias
+    floors: Array
+    scratch: int  # elements of a part
+    work: int  # multiplications of an image
+
+
+@lru_cache(maxsize=256)
+def gather_plan(
+    planes: bool, adjoint: bool, window: Window, source: Source, out_shape: tuple[int, int, int], groups: int,
+    dtype: Any,
+) -> Plan:  # fmt: skip
+    """The plan of conv2d, or of its adjoint, from `source` to images of out_shape (channels, height, width)."""
+    from scratchnn_kernels.conv2d.direct_loops import Target
+    from scratchnn_kernels.tile import ROWS, TILE_BYTES
+
+    (o, oh, ow), size = out_shape, (source.height, source.width)
+    sweep = adjoint_sweep(window, (oh, ow)) if adjoint else forward_sweep(window, size)
+    frame, rows, pieces = framed(sweep, source, dtype.itemsize, planes)
+    widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
+    block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
+    steps = max(len(phase.taps) for phase in sweep.phases) * (source.channels // groups)
+    depth = steps if planes else _even(steps, max(64, WEIGHT_BYTES // (block * dtype.itemsize)))
+    strides = (ow, 1, oh * ow) if planes else (ow * o, o, 1)
+    target = Target(
+        o * oh * ow, *strides, *sweep.every, o // groups, block, depth, groups, source.channels // groups, rows, pieces
+    )
+    index = np.arange(o * (source.channels // groups) * window.kernel[0] * window.kernel[1])
+    grouped = index.reshape(groups, -1, o // groups, *window.kernel) if adjoint else None  # [G,O,C,K,L]
+    weights = grouped.swapaxes(1, 2) if grouped is not None else index.reshape(groups, o // groups, -1, *window.kernel)
+    orders = [_order(weights, phase, block, planes) for phase in sweep.phases]
+    buffer = buffer_size(frame, rows)
+    return Plan(
+        frame, target, _phase_table(sweep, source.channels // groups, orders),
+        _offsets(sweep, frame, rows, groups, planes),
+        np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
+        np.zeros(o * block if planes else o, dtype), np.full(2, -np.inf, dtype),
+        (buffer if frame.copied else 0) + (ROWS * block if planes else 0),
+        sum(len(p.taps) * p.counts[0] * p.counts[1] for p in sweep.phases) * o * (source.channels // groups),
+    )  # fmt: skip
+
+
+def framed(sweep: Sweep, source: Source, itemsize: int, planes: bool) -> tuple[Any, int, int]:
+    """How the sweep reads its source, the rows of positions of a piece, and the pieces of an image."""
+    from scratchnn_kernels.conv2d.direct_loops import Frame
+
+    c, h, w, last = source
+    (first_row, span), (first_col, cols), (down, across) = sweep.rows, sweep.cols, sweep.step
+    inside = first_row >= 0 and first_col >= 0 and first_col + cols <= w
+    inside = inside and first_row + (sweep.positions - 1) * down + span <= h
+    readable = (not last and across == 1) if planes else (last or c <= PLANES_IN_PLACE)
+    cols = -(-cols // across) * across if planes else cols
+    strides = (c * h * w, w * c, c, 1) if last else (c * h * w, w, 1, h * w)
+    frame = Frame(*strides, h, w, c, down, across, first_row, span, first_col, cols, not (inside and readable))
+    rows = _even(sweep.positions, max(1, PIECE_BYTES // (cols * c * itemsize * down)))
+    return frame, rows, -(-sweep.positions // rows)
+
+
+def buffer_size(frame: Any, rows: int) -> int:
+    """Elements of the padded copy of a piece."""
+    size: int = ((rows - 1) * frame.step_row + frame.span) * frame.cols * frame.channels
+    return size
+
+
+def _even(total: int, most: int) -> int:
+    """`total` cut into as few pieces of at most `most` as possible, all of nearly this size."""
+    return max(1, -(-total // -(-total // most))) if total else 1
+
+
+def _phase_table(sweep: Sweep, channels: int, orders: list[Array]) -> Array:
+    """For each phase: its first pixel, its counts, where its offsets and its weights begin, and its steps of k."""
+    table, offset_start, weight_start = [], 0, 0
+    for phase, order in zip(sweep.phases, orders, strict=True):
+        steps = len(phase.taps) * channels
+        table.append((*phase.first, *phase.counts, offset_start, weight_start, steps))
+        offset_start, weight_start = offset_start + steps, weight_start + order.size
+    return np.array(table, np.int64)
+
+
+def _offsets(sweep: Sweep, frame: Any, rows: int, groups: int, planes: bool) -> Array:
+    """The place of each tap and in-channel relative to a position, phase after phase."""
+    top, left = (frame.first_row, frame.first_col) if frame.copied else (0, 0)
+    row, col, channel = frame.row, frame.col, frame.channel
+    if frame.copied and planes:
+        row, channel = frame.cols, ((rows - 1) * frame.step_row + frame.span) * frame.cols
+    elif frame.copied:
+        row, col, channel = frame.cols * frame.channels, frame.channels, 1
+    step, across = frame.step_col, frame.cols // frame.step_col
+
+    def place(r: int, c: int) -> Any:
+        # A copy in planes holds the columns of each remainder by the step together.
+        return r * row + (c % step * across + c // step if planes and frame.copied else c * col)
+
+    taps = [place(tap.row - top, tap.col - left) for phase in sweep.phases for tap in phase.taps] or [0]
+    offsets: Array = np.array(taps, np.int64)[:, None] + np.arange(frame.channels // groups) * channel
+    return offsets.reshape(-1)
+
+
+def _order(weights: Array, phase: Phase, block: int, planes: bool) -> Array:
+    """The indices of a phase's weights [G,out,in,K,L]: [G, k, out] for planes, else [G, blocks, k, block]."""
+    groups, out = weights.shape[:2]
+    taps = weights[..., [tap.k for tap in phase.taps], [tap.l for tap in phase.taps]]  # [G,out,in,T]
+    steps: Array = taps.transpose(0, 3, 2, 1).reshape(groups, -1, out)
+    if planes:
+        return steps.reshape(-1)
+    blocks = -(-out // block)
+    room = np.zeros((groups, steps.shape[1], blocks * block), np.int64)  # the masks never read what pads the last block
+    room[..., :out] = steps
+    return room.reshape(groups, -1, blocks, block).swapaxes(1, 2).reshape(-1)
+
+
+class WeightPlan(NamedTuple):
+    """Frame and cut (see weight_loops.py), tables, and the sizes of what a call needs."""
+
+    frame: Any
+    cut: Any
+    run_offsets: Array
+    x_steps: Array
+    dy_steps: Array
+    floor: Array
+    order: Array  # of the sums, as dw wants them
+    scratch: int
+    work: int
+
+
+SUMMED_PIXELS = 192  # whose gradients at a block of out-channels fill half of an L1 cache
+
+
+@lru_cache(maxsize=256)
+def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any) -> WeightPlan:
+    """The plan of conv2d_weight_grad."""
+    from scratchnn_kernels.conv2d.weight_loops import Harvest
+    from scratchnn_kernels.tile import TILE_BYTES
+
+    c, (o, oh, ow), (taps, taps_w) = source.channels, out_shape, window.kernel
+    frame, rows, pieces = framed(forward_sweep(window, (source.height, source.width)), source, dtype.itemsize, False)
+    row, col, channel = (frame.cols * c, c, 1) if frame.copied else (frame.row, frame.col, frame.channel)
+    top, left = (0, 0) if frame.copied else (frame.first_row, frame.first_col)
+    (d, e), group_in, group_out = window.dilation, c // groups, o // groups
+
+    by_tap = group_in < taps_w  # the rows of tiles are the taps of a kernel's row, else the channels
+    across, step = (group_in, channel) if by_tap else (taps_w, e * col)
+    run, run_stride = (taps_w, e * col) if by_tap else (group_in, channel)
+    starts = [(top + k * d) * row + left * col + a * step for k in range(taps) for a in range(across)]
+    sum_rows = max(1, min(rows, SUMMED_PIXELS // ow))
+    pixels = [i * frame.step_row * row + j * frame.step_col * col for i in range(sum_rows) for j in range(ow)]
+    block = min(TILE_BYTES // dtype.itemsize, group_out)
+    cut = Harvest(
+        o * oh * ow, ow * o, o, group_out, group_in, groups, block, oh, rows, pieces, sum_rows, ow, len(starts), run,
+        run_stride,
+    )  # fmt: skip
+    sums = np.arange(o * group_in * taps * taps_w).reshape(groups, taps, across, run, group_out)
+    order = sums.transpose(0, 4, *((2, 1, 3) if by_tap else (3, 1, 2)))  # [G,O/G,C/G,K,L]
+    return WeightPlan(
+        frame, cut, np.array(starts, np.int64), np.array(pixels, np.int64),
+        np.arange(sum_rows * ow, dtype=np.int64) * o,
+        np.full(1, -np.inf, dtype), np.ascontiguousarray(order).reshape(o, group_in, taps, taps_w),
+        buffer_size(frame, rows) if frame.copied else 0, o * group_in * taps * taps_w * oh * ow,
+    )  # fmt: skip
+
+
+class PlanesWeightPlan(NamedTuple):
+    """Frame and cut (see planes_loops.py), the places of the kernel's rows and columns, and sizes."""
+
+    frame: Any
+    cut: Any
+    tap_rows: Array
+    tap_cols: Array
+    rows: int  # of positions of a piece
+    pieces: int  # of an image
+    scratch: int
+    work: int
+
+
+@lru_cache(maxsize=256)
+def planes_weight_plan(
+    window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
+) -> PlanesWeightPlan:
+    """The plan of conv2d_weight_grad for few out-channels."""
+    from scratchnn_kernels.conv2d.planes_loops import PlaneCut
+
+    o, oh, ow = out_shape
+    sweep = forward_sweep(window, (source.height, source.width))
+    frame, rows, pieces = framed(sweep, source, dtype.itemsize, planes=True)
+    offsets = _offsets(sweep, frame, rows, source.channels, planes=True).reshape(window.kernel)
+    cut = PlaneCut(groups, o // groups, source.channels // groups, *window.kernel, oh, ow)
+    return PlanesWeightPlan(
+        frame, cut, np.ascontiguousarray(offsets[:, 0]), offsets[0] - offsets[0, 0], rows, pieces,
+        buffer_size(frame, rows) if frame.copied else 0, o * (source.channels // groups) * offsets.size * oh * ow,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
+
+planes      few out-channels: vectors along the pixels of a row
+scatter     the input gradient into few channels: one product for all taps, then added where they belong
+winograd    3x3 of stride 1 with many channels: a quarter of the products, off by 3e-6 of the largest result
+winograd_exact   the same with four ninths of the products, as exact as the sum itself
+direct      everything else: register tiles over the windows as they lie
+im2col      columns and BLAS; the rule never takes it, it is the simple one to compare with
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.conv2d import direct, im2col, planes, scatter, winograd
+from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
+
+FEW = 8  # channels: at most half of the lanes of a vector
+MANY = 32  # channels: Winograd's transforms cost as much as they save below
+FULL = 0.7  # of the outputs of Winograd's tiles that must be wanted
+
+
+class Choice(NamedTuple):
+    """The algorithm's name, and why it serves."""
+
+    algorithm: str
+    why: str
+
+
+GENERAL = Choice("direct", "the general case")
+_exact = False
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Let no convolution lose precision to speed: Winograd's tiles of 2 instead of 4 while the context lasts."""
+    global _exact
+    before, _exact = _exact, True
+    try:
+        yield
+    finally:
+        _exact = before
+
+
+def conv2d_choices(
+    input_shape: tuple[int, int, int, int], out_channels: int, kernel_size: Pair, *, stride: Pair = 1,
+    padding: Padding = 0, dilation: Pair = 1, groups: int = 1, dtype: npt.DTypeLike = np.float32,
+) -> list[Choice]:  # fmt: skip
+    """What serves conv2d, conv2d_input_grad and conv2d_weight_grad of such a convolution, and why."""
+    _, c, *size = input_shape
+    window = conv_window(pair("kernel_size", kernel_size, 1), stride, padding, dilation)
+    out = (out_channels, *window.output_size((size[0], size[1])))
+    exact = _to_be_exact(np.dtype(dtype))
+    return [
+        forward_choice(window, groups, c, out, exact),
+        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact),
+        weight_grad_choice(window, groups, c, out, exact),
+    ]
+
+
+@lru_cache(maxsize=1024)
+def forward_choice(window: Window, groups: int, channels: int, out: tuple[int, int, int], exact: bool) -> Choice:
+    """What serves conv2d from `channels` to out (O, OH, OW)."""
+    o, *size = out
+    if o // groups <= FEW:
+        return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
+    return _winograd_choice(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
+
+
+@lru_cache(maxsize=1024)
+def input_grad_choice(
+    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool
+) -> Choice:
+    """What serves conv2d_input_grad from dy (O, OH, OW) to `channels`."""
+    if channels // groups <= FEW:
+        if groups == 1 and dy[0] > FEW:
+            return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
+        return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
+    return _winograd_choice(window, groups, dy[0], channels, input_size, exact) or GENERAL
+
+
+@lru_cache(maxsize=1024)
+def weight_grad_choice(window: Window, groups: int, channels: int, dy: tuple[int, int, int], exact: bool) -> Choice:
+    """What serves conv2d_weight_grad for x of `channels` and dy (O, OH, OW)."""
+    if dy[0] // groups <= FEW:
+        return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
+    return _winograd_choice(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
+
+
+def _winograd_choice(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
+    if not _served(window, groups) or min(c, o) < MANY:
+        return None
+    m = 2 if exact else 4
+    cells = [-(-n // d) for n, d in zip(size, window.dilation, strict=True)]
+    wanted = cells[0] * cells[1] / (-(-cells[0] // m) * -(-cells[1] // m) * m * m)
+    if wanted < FULL:
+        return None
+    why = f"3x3 of stride 1: {'4/9' if exact else '1/4'} of the products, {wanted:.0%} of the results wanted"
+    return Choice("winograd_exact" if exact else "winograd", why)
+
+
+def _to_be_exact(dtype: Any) -> bool:
+    return _exact or dtype == np.float64
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    out = (len(weight), *window.output_size(x.shape[2:]))
+    name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype))
+    return FORWARD[name](x, weight, bias, window, groups)
+
+
+def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups: int) -> Array:
+    channels = weight.shape[1] * groups
+    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, _to_be_exact(dy.dtype))
+    return INPUT_GRAD[name](dy, weight, input_size, window, groups)
+
+
+def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
+    name, _ = weight_grad_choice(window, groups, x.shape[1], dy.shape[1:], _to_be_exact(x.dtype))
+    return WEIGHT_GRAD[name](dy, x, window, groups)
+
+
+def _served(window: Window, groups: int) -> bool:
+    return window.kernel == (3, 3) and window.stride == (1, 1) and groups == 1
+
+
+def _only_3x3(algorithm: Callable[..., Array], m: int) -> Callable[..., Array]:
+    def checked(*args: Any) -> Array:
+        window, groups = args[-2:]
+        if not _served(window, groups):
+            raise KernelError(
+                f"winograd takes 3x3 kernels of stride 1 with groups=1; got {window.kernel[0]}x{window.kernel[1]}, "
+                f"stride {window.stride}, groups={groups}"
+            )
+        return algorithm(*args, m=m)
+
+    return checked
+
+
+FORWARD: dict[str, Callable[..., Array]] = {
+    "direct": direct.conv2d,
+    "planes": planes.conv2d,
+    "winograd": _only_3x3(winograd.conv2d, 4),
+    "winograd_exact": _only_3x3(winograd.conv2d, 2),
+    "im2col": im2col.conv2d,
+}
+INPUT_GRAD: dict[str, Callable[..., Array]] = {
+    "direct": direct.input_grad,
+    "planes": planes.input_grad,
+    "scatter": scatter.input_grad,
+    "winograd": _only_3x3(winograd.input_grad, 4),
+    "winograd_exact": _only_3x3(winograd.input_grad, 2),
+    "im2col": im2col.input_grad,
+}
+WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
+    "direct": direct.weight_grad,
+    "planes": planes.weight_grad,
+    "winograd": _only_3x3(winograd.weight_grad, 4),
+    "winograd_exact": _only_3x3(winograd.weight_grad, 2),
+    "im2col": im2col.weight_grad,
+}

@@ -1,0 +1,59 @@
+"""The input gradient into few channels: one product gives all taps' shares, and each is added where it belongs.
+
+    share[n,i,j, k,l,c] = sum_o dy[n,o,i,j] w[o,c,k,l],    dx[n,c, i s + k d - p, j s + l d - p] += share
+
+A first layer has 1 or 3 input channels: as vectors they are nearly empty, but with all taps side by side they are not.
+dy is read in whatever order it lies.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from scratchnn_kernels import memory, threads
+from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.conv2d.direct import flat, read
+from scratchnn_kernels.conv2d.plans import Source
+from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.geometry import Window
+
+
+def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups: int) -> Array:
+    from scratchnn_kernels.conv2d import scatter_loops as loops
+
+    if groups != 1:
+        raise KernelError(f"groups={groups}; the scattered input gradient takes groups=1")
+    dy, source = read(dy)
+    n, channels = len(dy), weight.shape[1]
+    dx = memory.empty_channels_last((n, channels, *input_size), dy.dtype)
+    weights = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(-1)  # [O,K,L,C]
+    cut, offsets, lines, room = _plan(source, channels, input_size, window, dy.itemsize)
+    parts = threads.parts(n * cut.out_rows * cut.out_cols * weight.size, n)
+    scratch = memory.empty((parts * room,), dy.dtype)
+    zeros, floor = np.zeros(cut.block, dy.dtype), np.full(1, -np.inf, dy.dtype)
+    loops.scatter(flat(dy), offsets, weights, lines, cut, zeros, floor, flat(dx), n, scratch, parts)
+    return dx
+
+
+@lru_cache(maxsize=256)
+def _plan(
+    source: Source, channels: int, input_size: Two, window: Window, itemsize: int
+) -> tuple[Any, Array, Array, int]:
+    from scratchnn_kernels.conv2d.scatter_loops import Shares
+    from scratchnn_kernels.tile import TILE_BYTES
+
+    (o, oh, ow, last), (h, w) = source, input_size
+    (top, _), (left, _) = window.padding
+    extent = window.extent
+    padded_height = max((oh - 1) * window.stride[0] + extent[0], top + h)
+    padded_breadth = max((ow - 1) * window.stride[1] + extent[1], left + w)
+    shares = window.kernel[0] * window.kernel[1] * channels
+    strides = (o * oh * ow, ow * o, o) if last else (o * oh * ow, ow, 1)
+    cut = Shares(
+        *strides, oh, ow, *window.kernel, channels, *window.stride, *window.dilation, top, left, h, w,
+        padded_height, padded_breadth, TILE_BYTES // itemsize,
+    )  # fmt: skip
+    offsets = np.arange(o, dtype=np.int64) * (1 if last else oh * ow)
+    lines = np.arange(o, dtype=np.int64) * shares
+    return cut, offsets, lines, ow * shares + padded_height * padded_breadth * channels

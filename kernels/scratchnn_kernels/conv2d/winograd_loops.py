@@ -1,0 +1,270 @@
+"""The jitted loops of the Winograd correlation: transform a block of tiles, multiply, transform back.
+
+All arrays are flat; strides and offsets count elements. A *band* is some rows of a padded image, channels last; a *run*
+is a row of tiles, and the unit of threading; a *block* is as many runs as are transformed together. Transforms of a
+block lie as [cell, tile, channel]: cell e = (i, j) of all tiles is one matrix, and one product with the weights.
+
+A bare 0 as an argument has a type of its own, and would have the callee compiled twice: hence np.int64(0).
+"""
+
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.winograd_transform import INPUT, KINDS, OUTPUT, TAPS, prefetch, square, transpose
+from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
+
+jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
+jit_parallel: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
+
+LINE = 64  # bytes of a cache line
+
+
+class Images(NamedTuple):
+    """A batch of images in memory, and their channels rounded up to whole vectors."""
+
+    height: int
+    width: int
+    channels: int
+    padded: int
+    last: int  # 1 if channels lie last in memory, 0 if first
+
+
+class Grid(NamedTuple):
+    """The tiles of the outputs. With dilation d, outputs d apart form one of d * d phases, each tiled by itself."""
+
+    m: int
+    before_row: int  # padding
+    before_col: int
+    step_row: int  # dilation
+    step_col: int
+    phase_rows: int
+    phase_cols: int
+    rows: int  # of tiles
+    cols: int
+    across: int  # tiles of a run
+    runs: int  # beside each other
+    block: int  # runs of a block
+    total: int  # runs of the batch
+    band: int  # rows of a band
+
+
+@jit
+def located(grid: Any, run: int) -> tuple[int, int, int, int, int]:
+    """A run's image, its first output (row, column), its row of tiles, and how many tiles it has."""
+    row, rest = run % grid.rows, run // grid.rows
+    beside, rest = rest % grid.runs, rest // grid.runs
+    phase_col, rest = rest % grid.phase_cols, rest // grid.phase_cols
+    phase_row, image = rest % grid.phase_rows, rest // grid.phase_rows
+    first_tile = beside * grid.across
+    top = row * grid.m * grid.step_row + phase_row
+    left = first_tile * grid.m * grid.step_col + phase_col
+    return image, top, left, row, min(grid.across, grid.cols - first_tile)
+
+
+@jit
+def copy(source: Array, target: Array) -> None:
+    """target = source, which do not overlap: a loop that vectorises, other than Numba's assignment."""
+    for i in range(target.size):
+        target[i] = source[i]
+
+
+@jit
+def fill(
+    x: Array, images: Any, image: int, top: int, step_row: int, rows: int, left: int, step_col: int, cols: int,
+    band: Array, lowest: float,
+) -> None:  # fmt: skip
+    """band[r, j] = the channels of pixel (top + r step_row, left + j step_col), zero outside of the image."""
+    c, wide = images.channels, images.padded
+    lo = min(cols, max(0, -(left // step_col)))
+    hi = max(lo, min(cols, (images.width - 1 - left) // step_col + 1))
+    length = band.size // rows
+    for r in range(rows):
+        line = band[r * length : r * length + cols * wide]
+        y = top + r * step_row
+        if not 0 <= y < images.height:
+            line[:] = 0
+            continue
+        line[: lo * wide] = 0
+        line[hi * wide :] = 0
+        pixel = left + lo * step_col
+        if not images.last:
+            first = (image * c * images.height + y) * images.width + pixel
+            transpose(c, hi - lo, x, first, images.height * images.width, line, lo * wide, wide, lowest)
+        elif c == wide and step_col == 1:
+            first = ((image * images.height + y) * images.width + pixel) * c
+            copy(x[first : first + (hi - lo) * c], line[lo * c : hi * c])
+        else:
+            for j in range(lo, hi):
+                first = ((image * images.height + y) * images.width + left + j * step_col) * c
+                copy(x[first : first + c], line[j * wide : j * wide + c])
+
+
+@jit
+def transform_inputs(
+    x: Array, images: Any, grid: Any, first: int, last: int, start: int, held: int, band: Array, v: Array,
+    stride: int, lowest: float,
+) -> tuple[int, int]:  # fmt: skip
+    """v = B^T d B of the runs first to last; returns how many tiles these are, and the band's row in use."""
+    n, m, wide = grid.m + TAPS - 1, grid.m, images.padded
+    length = (m * grid.across + TAPS - 1) * wide
+    tiles = 0
+    for run in range(first, last):
+        image, top, left, row, count = located(grid, run)
+        top, left = top - grid.before_row, left - grid.before_col
+        fresh = 0
+        if row and run > start and held + m + n <= grid.band:  # the band has the first rows already
+            held += m
+            fresh = TAPS - 1
+        else:
+            held = 0
+        lines = band[(held + fresh) * length : (held + n) * length]
+        fill(
+            x, images, image, top + fresh * grid.step_row, grid.step_row, n - fresh, left, grid.step_col,
+            m * count + TAPS - 1, lines, lowest,
+        )  # fmt: skip
+        for t in range(count):
+            source, target = at(band, held * length + m * t * wide), at(v, (tiles + t) * wide)
+            square(KINDS * m + INPUT, wide, source, length, wide, target, n * stride, stride, np.int64(0), lowest)
+        tiles += count
+    return tiles, held
+
+
+class Ahead(NamedTuple):
+    """Lines of memory that the next step reads, or this one writes: pieces of some cache lines each."""
+
+    base: int
+    stride: int  # bytes from piece to piece
+    length: int  # lines of a piece
+    lines: int
+
+
+@jit
+def ahead_of(x: Array, images: Any, grid: Any, first: int, last: int, more: int) -> Any:
+    """The lines of x at the runs first to last, and `more` rows; none where they are scattered."""
+    if first >= last or grid.runs * grid.phase_rows * grid.phase_cols > 1:
+        return Ahead(0, 0, 1, 0)
+    image, top = first // grid.rows, first % grid.rows * grid.m
+    final, bottom = (last - 1) // grid.rows, ((last - 1) % grid.rows + 1) * grid.m + more
+    rows = (final - image) * images.height + min(bottom, images.height) - top
+    row = images.width * x.itemsize
+    if images.last or final > image:
+        row *= images.channels
+        return Ahead(at(x, 0) + (image * images.height + top) * row, 0, rows * row // LINE, rows * row // LINE)
+    plane, length = images.height * row, max(1, rows * row // LINE)
+    return Ahead(at(x, 0) + image * images.channels * plane + top * row, plane, length, length * images.channels)
+
+
+@jit
+def fetch(ahead: Any, call: int, calls: int) -> None:
+    """Prefetch this call's share of the lines."""
+    some = -(-ahead.lines // calls)
+    first = call * some
+    piece = first // ahead.length
+    line = first - piece * ahead.length
+    for _ in range(first, min(first + some, ahead.lines)):
+        prefetch(ahead.base + piece * ahead.stride + line * LINE)
+        line += 1
+        if line == ahead.length:
+            piece, line = piece + 1, 0
+
+
+@jit
+def multiply(
+    cells: int, tiles: int, v: Array, v_stride: int, u: Array, u_stride: int, channels: int, wide: int,
+    product: Array, p_stride: int, out_wide: int, in_steps: Array, u_steps: Array, zeros: Array, reads: Any,
+    writes: Any, lowest: float,
+) -> None:  # fmt: skip
+    """product[e] = v[e] u[e] for every cell e: [tiles,C] x [C,O]; u lies in panels of columns."""
+    width = TILE_BYTES // v.itemsize
+    calls = cells * -(-out_wide // width) * -(-tiles // ROWS)
+    call = np.int64(0)
+    for e in range(cells):
+        for o in range(0, out_wide, width):
+            panel = at(u, e * u_stride + o * channels)
+            for t in range(0, tiles, ROWS):
+                fetch(reads, call, calls)
+                fetch(writes, call, calls)
+                call += 1
+                tile(
+                    min(ROWS, tiles - t), min(width, out_wide - o), at(v, e * v_stride + t * wide), wide,
+                    at(in_steps, 0), panel, at(u_steps, 0), channels, at(zeros, 0), 0,
+                    at(product, e * p_stride + t * out_wide + o), out_wide, lowest,
+                )  # fmt: skip
+
+
+@jit
+def transform_outputs(
+    product: Array, stride: int, grid: Any, first: int, last: int, bias: Array, corner: Array, y: Array, images: Any,
+    lowest: float,
+) -> None:  # fmt: skip
+    """y = A^T p A + bias of the runs first to last. What sticks out of the image goes by way of `corner`."""
+    n, m, o, wide = grid.m + TAPS - 1, grid.m, images.channels, images.padded
+    kind = KINDS * m + OUTPUT
+    row, col = grid.step_row * images.width * o, grid.step_col * o
+    tiles = 0
+    for run in range(first, last):
+        image, top, left, _, count = located(grid, run)
+        rows = min(m, (images.height - 1 - top) // grid.step_row + 1)
+        for t in range(count):
+            begin = left + t * m * grid.step_col
+            cols = min(m, (images.width - 1 - begin) // grid.step_col + 1)
+            source = at(product, (tiles + t) * wide)
+            target = ((image * images.height + top) * images.width + begin) * o
+            if rows == m and cols == m and o == wide:
+                square(kind, wide, source, n * stride, stride, at(y, target), row, col, at(bias, 0), lowest)
+                continue
+            square(kind, wide, source, n * stride, stride, at(corner, 0), m * wide, wide, at(bias, 0), lowest)
+            for i in range(rows):
+                for j in range(cols):
+                    pixel, cut = target + i * row + j * col, (i * m + j) * wide
+                    copy(corner[cut : cut + o], y[pixel : pixel + o])
+        tiles += count
+
+
+@jit_parallel
+def correlate(
+    x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
+    in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,
+) -> None:  # fmt: skip
+    """y = x correlated with the transformed weights u; `sizes` are those of band, v and product."""
+    for part in numba.prange(parts):
+        correlate_part(
+            x, inputs, u, u_stride, bias, y, outputs, grid, sizes, in_steps, u_steps, zeros, scratch, np.int64(part),
+            parts, lowest,
+        )  # fmt: skip
+
+
+@jit
+def shares(scratch: Array, sizes: Any, part: int, parts: int) -> tuple[Array, Array, Array, Array]:
+    """A part's scratch, cut into three of the given sizes and the rest."""
+    room = scratch.size // parts
+    own = scratch[part * room : (part + 1) * room]
+    one, two, three = sizes[0], sizes[0] + sizes[1], sizes[0] + sizes[1] + sizes[2]
+    return own[:one], own[one:two], own[two:three], own[three:]
+
+
+@jit
+def correlate_part(
+    x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
+    in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, part: int, parts: int, lowest: float,
+) -> None:  # fmt: skip
+    """A part of the runs of `correlate`."""
+    start, stop = part * grid.total // parts, (part + 1) * grid.total // parts
+    band, v, product, corner = shares(scratch, sizes, part, parts)
+    cells = (grid.m + TAPS - 1) ** 2
+    v_stride, p_stride = v.size // cells, product.size // cells
+    band[:] = 0
+    held = np.int64(0)
+    for first in range(start, stop, grid.block):
+        last = min(first + grid.block, stop)
+        tiles, held = transform_inputs(x, inputs, grid, first, last, start, held, band, v, v_stride, lowest)
+        multiply(
+            cells, tiles, v, v_stride, u, u_stride, inputs.channels, inputs.padded, product, p_stride,
+            outputs.padded, in_steps, u_steps, zeros,
+            ahead_of(x, inputs, grid, last, min(last + grid.block, stop), TAPS - 1),
+            ahead_of(y, outputs, grid, first, last, np.int64(0)), lowest,
+        )  # fmt: skip
+        transform_outputs(product, p_stride, grid, first, last, bias, corner, y, outputs, lowest)

@@ -1,0 +1,232 @@
+"""Winograd's transforms of small squares, and a transposition, written as LLVM vector code: a lane is a channel.
+
+A transform is X -> M X M^T with one of five matrices for each size of tile. Correlating four (or two) outputs with
+three taps means evaluating polynomials of degree 5 (3) at the points 0, ±a, ±b (0, ±a) and infinity, multiplying there,
+and interpolating (Toom and Cook; Lavin & Gray 2016). Points ±p share their even and odd parts: half the additions.
+
+For tiles of four the literature's points are ±1 and ±2. With ±3/4 and ±3/2 rounding errors are a quarter of theirs at
+the same cost; their powers, unlike those of better-known small fractions such as 1/3, are exact in binary.
+"""
+
+from fractions import Fraction
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code, at
+
+Matrix = list[list[float]]
+POINTS = {2: [Fraction(1)], 4: [Fraction(3, 4), Fraction(3, 2)]}
+TAPS = 3
+# The kinds of transforms; those of tiles of m outputs are numbered from KINDS * m.
+INPUT, OUTPUT, OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, KINDS = range(6)
+
+
+def _matrices(m: int) -> list[Matrix]:
+    """The matrices of the five kinds: B^T [n,n], A^T [m,n], A [n,m], G [n,3], G^T [3,n], where n = m + 2."""
+    points = [Fraction(0)] + [sign * p for p in POINTS[m] for sign in (1, -1)]
+    infinity = m + TAPS - 2
+    evaluate = [[p**k for k in range(infinity + 1)] for p in points]
+    last = [[Fraction(int(k == degree)) for k in range(degree + 1)] for degree in (infinity, m - 1, TAPS - 1)]
+    a = [[*row[:m]] for row in evaluate] + [last[1]]
+    g, b = [], []
+    for i, p in enumerate(points):
+        others = [q for q in points if q != p]
+        scale = _product([p - q for q in others])
+        g.append([value / scale for value in evaluate[i][:TAPS]])
+        b.append([*_polynomial(others), Fraction(0)])
+    g.append(last[2])
+    b.append(_polynomial(points))
+    return [[[float(v) for v in row] for row in rows] for rows in (b, _turned(a), a, g, _turned(g))]
+
+
+def _product(factors: list[Fraction]) -> Fraction:
+    product = Fraction(1)
+    for factor in factors:
+        product *= factor
+    return product
+
+
+def _polynomial(roots: list[Fraction]) -> list[Fraction]:
+    """The coefficients of prod (x - root), lowest first."""
+    found = [Fraction(1)]
+    for root in roots:
+        found = [low - root * high for low, high in zip([Fraction(0), *found], [*found, Fraction(0)], strict=True)]
+    return found
+
+
+def _turned(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
+    return [[*column] for column in zip(*matrix, strict=True)]
+
+
+def _sum(code: _Code, terms: list[tuple[float, Any]]) -> Any:
+    """sum of factor * vector: one operation for each term but the first, which has factor 1 where one has."""
+    terms = sorted((t for t in terms if t[0]), key=lambda term: term[0] != 1)
+    (factor, total), rest = terms[0], terms[1:]
+    if factor != 1:
+        total = code.b.fmul(_constant(code, factor), total)
+    for factor, vector in rest:
+        if factor == 1:
+            total = code.b.fadd(total, vector)
+        elif factor == -1:
+            total = code.b.fsub(total, vector)
+        else:
+            total = code.fma(_constant(code, factor), vector, total)
+    return total
+
+
+def _constant(code: _Code, number: float) -> Any:
+    return ir.Constant(code.vector, [number] * code.lanes)
+
+
+def _times(code: _Code, matrix: Matrix, x: list[Any]) -> list[Any]:
+    """matrix @ x. Of the points, 1 and 2, 3 and 4 are p and -p; they are rows of the matrix, or else columns."""
+    pairs = range(1, max(len(matrix), len(x)) - 1, 2)
+    if len(matrix) < len(x):
+        even = {p: code.b.fadd(x[p], x[p + 1]) for p in pairs}
+        odd = {p: code.b.fsub(x[p], x[p + 1]) for p in pairs}
+        found = []
+        for row in matrix:
+            inner = [(row[p], even[p] if row[p] == row[p + 1] else odd[p]) for p in pairs]
+            found.append(_sum(code, [(row[0], x[0]), *inner, (row[-1], x[-1])]))
+        return found
+    found = [_sum(code, [*zip(matrix[0], x, strict=True)])]
+    for p in pairs:
+        both = [*zip(matrix[p], matrix[p + 1], x, strict=True)]
+        even = _sum(code, [(c, v) for c, d, v in both if c == d])
+        odds = [(c, v) for c, d, v in both if c != d]
+        scale = odds[-1][0]  # taken out, so that the sum begins with a factor of 1
+        odd = _sum(code, [(c / scale, v) for c, v in odds])
+        found += [_sum(code, [(1.0, even), (sign * scale, odd)]) for sign in (1, -1)]
+    return [*found, _sum(code, [*zip(matrix[-1], x, strict=True)])]
+
+
+def _square(code: _Code, matrix: Matrix, given: dict[str, Any], bias: bool) -> None:
+    """The loop over channels, a vector at a time."""
+    b, out_size, in_size = code.b, len(matrix), len(matrix[0])
+    strides = {name: b.mul(given[name], I64(code.bytes)) for name in ("x_row", "x_col", "y_row", "y_col")}
+    end = b.mul(given["channels"], I64(code.bytes))
+    before, loop, after = b.block, b.append_basic_block("square"), b.append_basic_block("square.done")
+    b.branch(loop)
+    b.position_at_end(loop)
+    c = b.phi(I64)
+    c.add_incoming(I64(0), before)
+
+    def places(name: str, size: int) -> list[list[Any]]:
+        rows = code.rows(b.add(given[name], c), strides[f"{name}_row"], size)
+        return [code.rows(row, strides[f"{name}_col"], size) for row in rows]
+
+    x = [[code.load_vector(place) for place in row] for row in places("x", in_size)]
+    columns = [_times(code, matrix, [*column]) for column in zip(*x, strict=True)]
+    shift = code.load_vector(b.add(given["bias"], c)) if bias else None
+    for row, line in zip(zip(*columns, strict=True), places("y", out_size), strict=True):
+        for value, place in zip(_times(code, matrix, [*row]), line, strict=True):
+            code.store_vector(b.fadd(value, shift) if bias else value, place)
+    following = b.add(c, I64(VECTOR_BYTES))
+    c.add_incoming(following, loop)
+    b.cbranch(b.icmp_signed("<", following, end), loop, after)
+    b.position_at_end(after)
+
+
+@intrinsic
+def _any_square(
+    typing: Any, kind: Any, channels: Any, x: Any, x_row: Any, x_col: Any, y: Any, y_row: Any, y_col: Any, bias: Any,
+    number: Any,
+) -> Any:  # fmt: skip
+    """One piece of code for each kind, and a jump to the one that is asked for."""
+    names = ("channels", "x", "x_row", "x_col", "y", "y_row", "y_col", "bias")
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        builder.function.attributes.add("noinline")  # a call costs nothing here, a copy in every caller seconds
+        code = _Code(builder, number)
+        given = dict(zip(names, args[1:-1], strict=True))
+        end = builder.append_basic_block("square.end")
+        switch = builder.switch(args[0], end)
+        for m in POINTS:
+            for k, matrix in enumerate(_matrices(m)):
+                block = builder.append_basic_block(f"square.{m}.{k}")
+                switch.add_case(I64(KINDS * m + k), block)
+                builder.position_at_end(block)
+                _square(code, matrix, given, k == OUTPUT)
+                builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * (len(names) + 1), number), codegen
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def square(
+    kind: int, channels: int, x: int, x_row: int, x_col: int, y: int, y_row: int, y_col: int, bias: int, number: float
+) -> None:
+    """y = M x M^T (+ bias for OUTPUT) for a square of pixels of `channels` channels, a multiple of the lanes.
+
+    x, y and bias are addresses, strides count elements; `number` is any number of the precision.
+    """
+    _any_square(kind, channels, x, x_row, x_col, y, y_row, y_col, bias, number)
+
+
+@intrinsic
+def _transpose(
+    typing: Any, rows: Any, cols: Any, x: Any, x_row: Any, y: Any, y_row: Any, number: Any
+) -> Any:  # fmt: skip
+    """log2(lanes) rounds; round h exchanges the off-diagonal h x h blocks of each 2h x 2h block."""
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        code = _Code(builder, number)
+        rows, cols, x, x_row, y, y_row, _ = args
+        size, lanes = I64(code.bytes), range(code.lanes)
+        spread = code.mask(cols), code.mask(rows)
+
+        def only(m: int, count: Any, mask: Any) -> Any:
+            none = ir.Constant(mask.type, [0] * code.lanes)
+            return builder.select(builder.icmp_signed("<", I64(m), count), mask, none)
+
+        places = code.rows(x, builder.mul(x_row, size), code.lanes)
+        held = [code.load_vector(place, only(m, rows, spread[0])) for m, place in enumerate(places)]
+        h = 1
+        while h < code.lanes:
+            for m in lanes:
+                if not m & h:
+                    low = [t if not t & h else code.lanes + t - h for t in lanes]
+                    high = [t + h if not t & h else code.lanes + t for t in lanes]
+                    pair = held[m], held[m + h]
+                    index = ir.VectorType(I32, code.lanes)
+                    held[m] = builder.shuffle_vector(*pair, ir.Constant(index, low))
+                    held[m + h] = builder.shuffle_vector(*pair, ir.Constant(index, high))
+            h *= 2
+        for m, place in enumerate(code.rows(y, builder.mul(y_row, size), code.lanes)):
+            code.store_vector(held[m], place, only(m, cols, spread[1]))
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 6, number), codegen
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def transpose(
+    rows: int, cols: int, x: Array, x_first: int, x_row: int, y: Array, y_first: int, y_row: int, number: float
+) -> None:
+    """y[j, i] = x[i, j] for i < rows, j < cols: matrices inside of flat arrays, from index `first` on."""
+    lanes = VECTOR_BYTES // x.itemsize
+    for i in range(0, rows, lanes):
+        for j in range(0, cols, lanes):
+            source, target = at(x, x_first + i * x_row + j), at(y, y_first + j * y_row + i)
+            _transpose(rows - i, cols - j, source, x_row, target, y_row, number)
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """Ask for the cache line at an address, into the L2 cache, while the processor computes on."""
+
+    def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
+        name = "llvm.prefetch.p0"
+        found = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
+        builder.call(found, [pointer, I32(0), I32(2), I32(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.intp), codegen

@@ -1,0 +1,42 @@
+"""How an elementwise kernel runs on a CPU: one pass over memory, in x's memory order, into recycled memory.
+
+The loops are compiled by Numba, which is imported when the first of them is called.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+
+from scratchnn_kernels import memory
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.dispatch import Kernel
+from scratchnn_kernels.threads import parts
+
+
+def elementwise(name: str, *, arrays: int, operations: int) -> Callable[..., Array]:
+    """The kernel f(arrays.., numbers..) that runs the loop of this name, so many elementary operations per number."""
+
+    def kernel(*arguments: Array | float) -> Array:
+        serial, threaded = _loops(name)
+        given: tuple[Array, ...] = arguments[:arrays]  # type: ignore[assignment]
+        x = given[-1]
+        numbers = [x.dtype.type(number) for number in arguments[arrays:]]  # else the loop would run in float64
+        y = memory.empty_like(x)
+        pieces = parts(operations * x.size, x.size)
+        # x's layout leads; y lies like x, so that its vector is a view.
+        kept, *others = memory.flat(x, *given[:-1], y)
+        others.insert(-1, kept)
+        if pieces == 1:
+            serial(*others, *numbers)
+        else:
+            threaded(*others, *numbers, pieces)
+        return y
+
+    return kernel
+
+
+@cache
+def _loops(name: str) -> tuple[Kernel, Kernel]:
+    modules = (import_module(f"scratchnn_kernels.elementwise_{kind}") for kind in ("loops", "threaded"))
+    serial, threaded = (getattr(module, name) for module in modules)
+    return serial, threaded

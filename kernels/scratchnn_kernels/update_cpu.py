@@ -1,0 +1,50 @@
+"""The optimizers' loops: every number is read and written once, in vector lanes, on one thread or several."""
+
+import numpy as np
+from numba import prange
+
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.vector_bits import compiled, threaded, wide
+
+
+@compiled
+def sgd(w: Array, g: Array, velocity: Array, momentum: float, decay: float, a: float, b: float) -> None:
+    wide()
+    for i in range(w.size):
+        gradient = g[i] + decay * w[i]
+        u = momentum * velocity[i] + gradient
+        velocity[i] = u
+        w[i] -= a * gradient + b * u
+
+
+@compiled
+def adam(
+    w: Array, g: Array, m: Array, v: Array, b1: float, rest1: float, b2: float, rest2: float, eps: float,
+    decay: float, shrink: float, rate: float, scale: float,
+) -> None:  # fmt: skip
+    wide()
+    for i in range(w.size):
+        gradient = g[i] + decay * w[i]
+        mean = b1 * m[i] + rest1 * gradient
+        square = b2 * v[i] + rest2 * gradient * gradient
+        m[i], v[i] = mean, square
+        w[i] = shrink * w[i] - rate * mean / (np.sqrt(square * scale) + eps)
+
+
+@threaded
+def sgd_threaded(
+    w: Array, g: Array, velocity: Array, momentum: float, decay: float, a: float, b: float, parts: int
+) -> None:
+    for part in prange(parts):
+        i, j = part * w.size // parts, (part + 1) * w.size // parts
+        sgd(w[i:j], g[i:j], velocity[i:j], momentum, decay, a, b)
+
+
+@threaded
+def adam_threaded(
+    w: Array, g: Array, m: Array, v: Array, b1: float, rest1: float, b2: float, rest2: float, eps: float,
+    decay: float, shrink: float, rate: float, scale: float, parts: int,
+) -> None:  # fmt: skip
+    for part in prange(parts):
+        i, j = part * w.size // parts, (part + 1) * w.size // parts
+        adam(w[i:j], g[i:j], m[i:j], v[i:j], b1, rest1, b2, rest2, eps, decay, shrink, rate, scale)

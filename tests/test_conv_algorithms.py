@@ -1,0 +1,106 @@
+"""The convolution's algorithms at sizes that fill and overfill their tiles, and the rule that chooses among them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import scratchnn_kernels as kernels
+from compare import assert_close
+from kernel_arguments import CONV_TERMS, ONLY
+from scratchnn.testing.strategies import floats, layouts, relaid, seeds
+from scratchnn_kernels import TABLE, KernelError
+
+ALGORITHMS = [(op, impl) for op in CONV_TERMS for impl in TABLE[op] if impl not in ("reference", "cuda")]
+TOLERANCE = {np.float64: 1e-12, np.float32: 2e-5}
+
+
+@st.composite
+def large_convolutions(draw: st.DrawFn, dtype: Any, **fixed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays and geometry; channels and widths beyond a tile's 8 rows and 32 columns, and no multiples of them."""
+    groups = fixed.get("groups") or draw(st.sampled_from([1, 1, 1, 2, 3]))
+    c, o = (groups * draw(st.integers(1, 40)) for _ in range(2))
+    kernel = (3, 3) if "kernel_size" in fixed else draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    geometry = {
+        "stride": fixed.get("stride") or draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
+        "padding": draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        "dilation": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
+        "groups": groups,
+    }
+    height, width = (draw(st.integers(1, 20)) + (k - 1) * d for k, d in zip(kernel, geometry["dilation"], strict=True))
+    rng = np.random.default_rng(draw(seeds))
+    n = draw(st.integers(0, 3))
+
+    def numbers(*shape: int) -> np.ndarray:
+        return relaid(rng.standard_normal(shape).astype(dtype), draw(layouts))
+
+    x, weight, bias = numbers(n, c, height, width), numbers(o, c // groups, *kernel), numbers(o)
+    y = kernels.conv2d(x, weight, **geometry, impl="reference")
+    arrays = {"x": x, "weight": weight, "bias": bias, "dy": numbers(*y.shape)}
+    return arrays | {"size": (height, width), "kernel": kernel}, geometry
+
+
+def call(op: str, arrays: dict[str, Any], geometry: dict[str, Any], impl: str | None) -> np.ndarray:
+    given = [arrays[term] for term in CONV_TERMS[op]] + ([arrays["bias"]] if op == "conv2d" else [])
+    result: np.ndarray = getattr(kernels, op)(*given, **geometry, impl=impl)
+    return result
+
+
+def wide(arrays: dict[str, Any]) -> dict[str, Any]:
+    return {name: a.astype(np.float64) if isinstance(a, np.ndarray) else a for name, a in arrays.items()}
+
+
+@pytest.mark.parametrize(("op", "impl"), ALGORITHMS)
+@given(data=st.data(), dtype=floats)
+def test_large_shapes(op: str, impl: str, data: st.DataObject, dtype: Any) -> None:
+    arrays, geometry = data.draw(large_convolutions(dtype, **ONLY.get(impl, {})))
+    got, truth = call(op, arrays, geometry, impl), call(op, wide(arrays), geometry, "reference")
+    assert got.dtype == dtype
+    assert_close(got, truth, TOLERANCE[dtype], f"{op} by {impl}")
+
+
+@pytest.mark.parametrize(("op", "impl"), ALGORITHMS)
+def test_threads_share_the_work(op: str, impl: str) -> None:
+    """Enough work for two threads, with a batch that they cannot share evenly, and with one image."""
+    rng = np.random.default_rng(0)
+    for n in (3, 1):
+        arrays = {"x": rng.standard_normal((n, 33, 21, 18)), "weight": rng.standard_normal((34, 33, 3, 3))}
+        arrays |= {"bias": rng.standard_normal(34), "dy": rng.standard_normal((n, 34, 21, 18))}
+        arrays |= {"size": (21, 18), "kernel": (3, 3)}
+        geometry = {"padding": 1}
+        truth = call(op, arrays, geometry, "reference")
+        before = kernels.get_threads()
+        try:
+            for threads in (1, 2):
+                kernels.set_threads(threads)
+                assert_close(call(op, arrays, geometry, impl), truth, 1e-12, f"{op} by {impl}, {threads} threads")
+        finally:
+            kernels.set_threads(before)
+
+
+@pytest.mark.parametrize(("op", "impl"), [(op, impl) for op, impl in ALGORITHMS if impl in ONLY])
+def test_an_algorithm_refuses_what_it_does_not_take(op: str, impl: str) -> None:
+    arrays = {"x": np.ones((1, 4, 6, 6)), "weight": np.ones((4, 2, 2, 2)), "bias": np.ones(4)}
+    arrays |= {"dy": np.ones((1, 4, 5, 5)), "size": (6, 6), "kernel": (2, 2)}
+    with pytest.raises(KernelError, match="groups=2"):
+        call(op, arrays, {"groups": 2}, impl)
+
+
+def chosen(shape: tuple[int, int, int], out: int, kernel: int, dtype: Any = np.float32, **geometry: Any) -> list[str]:
+    """The names that the rule gives for the three passes."""
+    c, h, w = shape
+    return [choice.algorithm for choice in kernels.conv2d_choices((1, c, h, w), out, kernel, dtype=dtype, **geometry)]
+
+
+def test_the_rule() -> None:
+    assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd"] * 3
+    assert chosen((64, 64, 64), 64, 3, np.float64, padding=1) == ["winograd_exact"] * 3
+    with kernels.exact_convolutions():
+        assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd_exact"] * 3
+    assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd"] * 3
+    assert chosen((64, 5, 5), 64, 3, padding=1) == ["direct"] * 3, "half of Winograd's tiles would be thrown away"
+    assert chosen((64, 16, 16), 128, 4, stride=2, padding=1) == ["direct"] * 3
+    assert chosen((1, 32, 32), 6, 5)[:2] == ["planes", "planes"]
+    assert chosen((1, 28, 28), 32, 3, padding=1)[:2] == ["direct", "scatter"]
