@@ -71,15 +71,17 @@ def _on_gpu(op: str, arrays: tuple[Array, ...]) -> bool:
 
 def lazy_njit(function: Callable[P, R]) -> Callable[P, R]:
     """Compile with Numba at the first call, so that importing a kernel does not import Numba (0.3 s)."""
-    compiled: list[Callable[P, R]] = []
+
+    @cache
+    def compiled() -> Callable[P, R]:
+        import numba
+
+        # error_model="numpy": the default keeps a ZeroDivisionError branch that stops vectorisation (10x).
+        loop: Callable[P, R] = numba.njit(function, cache=True, error_model="numpy")
+        return loop
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not compiled:
-            import numba
-
-            # error_model="numpy": the default keeps a ZeroDivisionError branch that stops vectorisation (10x).
-            compiled.append(numba.njit(function, cache=True, error_model="numpy"))
-        return compiled[0](*args, **kwargs)
+        return compiled()(*args, **kwargs)
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
     return call
