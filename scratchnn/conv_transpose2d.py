@@ -29,8 +29,9 @@ class ConvTranspose2d(Layer):
         check_channels(in_channels, out_channels, groups)
         self.geometry: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         self.output_padding = output_padding
-        # A size no padding can eat up: this only checks that the numbers go together.
-        kernels.transposed_size((99, 99), kernel, output_padding=output_padding, **self._sizing())
+        # Wrong numbers show here, not in the first batch; whether the padding leaves something, the image decides.
+        pair("padding", padding, 0)
+        kernels.transposed_size((1, 1), kernel, stride=stride, dilation=dilation, output_padding=output_padding)
         shape = (in_channels, out_channels // groups, *kernel)
         # PyTorch counts the fan-in of a transposed convolution over axis 1 of its weight, as for any other.
         weight, offset = uniform_fan_in(shape, (out_channels,), int(np.prod(shape[1:])), rng, dtype)
@@ -83,9 +84,6 @@ class ConvTranspose2d(Layer):
 
     def _weight_grad(self, dy: Array, x: Array) -> Array:
         return kernels.conv2d_weight_grad(x, dy, self.weight.data.shape[2:], **self.geometry)
-
-    def _sizing(self) -> dict[str, Any]:
-        return {name: self.geometry[name] for name in ("stride", "padding", "dilation")}
 
     def __repr__(self) -> str:
         in_channels, per_group, *kernel = self.weight.data.shape

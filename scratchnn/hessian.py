@@ -80,9 +80,9 @@ def top_eigenvalue(
         for known in basis:  # full reorthogonalisation: rounding would bring found eigenvalues back as ghosts
             w -= float(w @ known) * known
         beta = float(np.linalg.norm(w))
-        values, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(betas, 1) + np.diag(betas, -1))
+        values, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(betas, -1))  # eigh reads the lower triangle
         residual = beta * abs(float(vectors[-1, -1]))
-        done = residual <= tolerance * max(abs(float(values[-1])), 1e-30)
+        done = residual <= tolerance * abs(float(values[-1]))
         if done or len(basis) == min(steps, size):
             vector: Array = np.stack(basis, 1) @ vectors[:, -1]
             return float(values[-1]), vector / np.linalg.norm(vector), residual

@@ -26,7 +26,7 @@ class Concat(Layer):
             check.floating(f"xs[{i}]", x)
             check.axis(f"xs[{i}]", x, self.dim)
             check.same_precision(f"xs[{i}]", x, "xs[0]", xs[0])
-            if _without(x.shape, self.dim) != _without(xs[0].shape, self.dim):
+            if _with(x.shape, self.dim, xs[0].shape[self.dim]) != xs[0].shape:
                 came, first = check.describe(x), check.describe(xs[0])
                 raise KernelError(f"xs[{i}] is {came} but xs[0] is {first}; they may differ along axis {self.dim} only")
         return np.concatenate(xs, self.dim), [x.shape for x in xs]
@@ -87,10 +87,10 @@ def _parts(x: Array, sizes: Sequence[int], dim: int) -> list[Array]:
 
 def _joined(tangents: Tangents, shapes: Sequence[tuple[int, ...]], dim: int) -> Tangent:
     """The tangents joined; those that are absent are zero, and if all are, so is the result."""
-    present = [] if tangents is None else [t for t in tangents if t is not None]
-    if tangents is None or not present:
+    if tangents is None or all(t is None for t in tangents):
         return None
-    filled = [np.zeros_like(present[0], shape=s) if t is None else t for t, s in zip(tangents, shapes, strict=True)]
+    like = next(t for t in tangents if t is not None)
+    filled = [np.zeros_like(like, shape=s) if t is None else t for t, s in zip(tangents, shapes, strict=True)]
     return np.concatenate(filled, dim)
 
 
@@ -98,7 +98,3 @@ def _with(shape: tuple[int, ...], dim: int, size: int) -> tuple[int, ...]:
     sizes = list(shape)
     sizes[dim] = size
     return tuple(sizes)
-
-
-def _without(shape: tuple[int, ...], dim: int) -> tuple[int, ...]:
-    return _with(shape, dim, 0)

@@ -46,7 +46,9 @@ class PixelShuffle(Layer):
     """x [N,C r^2,H,W] -> y [N,C,r H,r W]: y[n,c,i r+a,j r+b] = x[n, c r^2+a r+b, i,j] (Shi et al. 2016, eq. 4)."""
 
     def __init__(self, upscale_factor: int) -> None:
-        self.upscale_factor = pair("upscale_factor", upscale_factor, 1)[0]
+        if not isinstance(upscale_factor, int) or upscale_factor < 1:
+            raise KernelError(f"upscale_factor={upscale_factor!r}; an int of at least 1 is expected")
+        self.upscale_factor = upscale_factor
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
         check.floating("x", x, "NCHW")

@@ -111,7 +111,7 @@ class PReLU(Layer):
 
     def _summed(self, terms: Array) -> Array:
         per_channel: Array = terms.sum((0, *range(2, terms.ndim)))
-        return per_channel if len(self.weight.data) > 1 else per_channel.sum(keepdims=True)
+        return per_channel if len(self.weight.data) > 1 else per_channel.sum()
 
     def __repr__(self) -> str:
         return f"PReLU({len(self.weight.data)})"

@@ -25,8 +25,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
-    "test_embedding", "test_joining", "test_state_dict", "test_refusals",
-    "test_corners",
+    "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
+    "test_dispatch", "test_optim_oracle", "test_constructors",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]

@@ -3,6 +3,13 @@
 A mutant replaces one node by another. The whole module is compiled with it, and the code of the functions around the
 node is set into the functions that live, so that no module is loaded twice. Not touched, because no number depends on
 it: annotations, texts of errors, and `__repr__`. Defaults of arguments are not touched either.
+
+Nor is made what computes the same by the rules of Python or NumPy, whatever the code around it does:
+- two arguments swapped of a function that commutes (COMMUTES; Python's max and min only get ints here, never a NaN);
+- the arrays of `choose` in another order: it asks whether any of them has another dtype or lies on a GPU;
+- -1 made -2 among reshape's arguments: NumPy takes any negative number for the length that it is to find;
+- an option that says how a result is found, not which one (HOW): `copy` of astype, which either way gives these
+  numbers, `optimize` of einsum, which picks the order of the sums, Numba's `cache`.
 """
 
 import ast
@@ -21,6 +28,8 @@ SWAPS: dict[type, type] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
     ast.And: ast.Or, ast.Or: ast.And, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
+COMMUTES = {"max", "min", "add", ".maximum", ".minimum", ".result_type", ".swapaxes"}  # layer.add is a sum of two
+HOW = {".astype": {"copy"}, ".einsum": {"optimize"}, ".njit": {"cache"}}
 Fault = tuple[str, ast.AST]
 
 
@@ -110,17 +119,25 @@ def applied(mutant: Mutant, live: dict[str, list[FunctionType]]) -> Iterator[boo
 def mutants_of(path: Path, module: str) -> list[Mutant]:
     """All mutants of a module's functions, in the order of the file."""
     tree = ast.parse(path.read_text())
-    found = []
+    found, unknown = [], _unknown_lengths(tree)
     for name, top, chain in _functions(tree):
         counts: dict[str, int] = {}
         for slot, lines in _slots(top):
             for operator, node in faults(slot.get()):
+                if operator == "plus1" and id(slot.get()) in unknown:
+                    continue
                 key = f"{min(lines) - top.lineno}:{operator}"
                 index = counts[key] = counts.get(key, -1) + 1
                 change = f"{ast.unparse(slot.get())}  ->  {ast.unparse(node)}"
                 identity = f"{module}:{name}:{key}:{index}"
                 found.append(Mutant(identity, path, chain, frozenset(lines), change, slot, node, tree))
     return found
+
+
+def _unknown_lengths(tree: ast.Module) -> set[int]:
+    """The 1 of every -1 that reshape is given."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node) == ".reshape")
+    return {id(arg.operand) for call in calls for arg in call.args if ast.unparse(arg) == "-1"}  # type: ignore[attr-defined]
 
 
 def _functions(node: ast.AST, prefix: str = "", chain: tuple[str, ...] = ()) -> Iterator[tuple[str, Any, Any]]:
@@ -152,7 +169,7 @@ def _inside(slot: Slot, node: ast.AST, lines: set[int]) -> Iterator[tuple[Slot, 
         if field == "annotation":
             continue
         for index, child in enumerate(value) if isinstance(value, list) else [(None, value)]:
-            if isinstance(child, ast.AST):
+            if isinstance(child, ast.AST) and not _only_how(node, child):
                 own = _lines(child) if isinstance(child, ast.stmt) else lines
                 yield from _inside(Slot(node, field, index), child, own)
 
@@ -231,11 +248,24 @@ def _augmented(node: ast.AugAssign) -> Iterator[Fault]:
 
 
 def _call(node: ast.Call) -> Iterator[Fault]:
+    name = _name(node)
     for i, (a, b) in enumerate(zip(node.args, node.args[1:], strict=False)):
-        if ast.dump(a) != ast.dump(b):
+        same = name in COMMUTES or (name == "choose" and i >= 2) or ast.dump(a) == ast.dump(b)
+        if not same:
             yield "arguments", _with(node, args=[*node.args[:i], b, a, *node.args[i + 2 :]])
-    for i in range(len(node.keywords)):
-        yield "keyword", _with(node, keywords=[*node.keywords[:i], *node.keywords[i + 1 :]])
+    for i, keyword in enumerate(node.keywords):
+        if not _only_how(node, keyword):
+            yield "keyword", _with(node, keywords=[*node.keywords[:i], *node.keywords[i + 1 :]])
+
+
+def _name(call: ast.Call) -> str:
+    """`max` of a call of max, `.maximum` of one of np.maximum."""
+    return f".{call.func.attr}" if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+
+
+def _only_how(node: ast.AST, child: ast.AST) -> bool:
+    """Whether a child of this node is an option that changes no result."""
+    return isinstance(node, ast.Call) and isinstance(child, ast.keyword) and child.arg in HOW.get(_name(node), ())
 
 
 def _slice(node: ast.Slice) -> Iterator[Fault]:

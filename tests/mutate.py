@@ -112,9 +112,11 @@ def main() -> None:
     show(rows)
     speed = len([*score.killed, *score.lived]) / max(score.seconds, 1e-9)
     print(f"{speed:.1f} mutants/s, {time.perf_counter() - began:.0f} s in all")
-    stale = [i for i in reasons if i in score.killed]
+    made = {mutant.id for mutant in chosen_mutants(asked.only, None, False)}
+    modules = {i.split(":")[0] for i in made}
+    stale = [i for i in reasons if i in score.killed or (i.split(":")[0] in modules and i not in made)]
     for i in stale:
-        print(f"explained as equivalent, yet killed: {i}")
+        print(f"explained as equivalent, yet killed, or no longer made: {i}")
     if asked.results:
         facts = {"command": " ".join(["python", *sys.argv]), "commit": commit(), "mutants_per_second": round(speed, 1)}
         facts |= {"seconds": round(time.perf_counter() - began), **rows, "survivors": score.lived}

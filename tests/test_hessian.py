@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -87,6 +88,65 @@ def test_lanczos_ends_on_a_small_matrix_and_on_zero() -> None:
     assert value == pytest.approx(3)
     assert abs(vector[0]) == pytest.approx(1)
     assert top_eigenvalue(np.zeros_like, 4, np.random.default_rng(0))[0] == 0
+
+
+def spectrum(size: int, scale: float = 1.0) -> tuple[np.ndarray, list[int]]:
+    """A symmetric matrix of known eigenvalues in a random basis, and a list for the products that are asked of it."""
+    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((size, size)))[0]
+    return scale * (basis * np.linspace(-2, 1, size) ** 3) @ basis.T, []
+
+
+def counted(matrix: np.ndarray, products: list[int]) -> Callable[[np.ndarray], np.ndarray]:
+    return lambda v: (products.append(1), matrix @ v)[1]
+
+
+@pytest.mark.parametrize("steps", [1, 2, 5, 9])
+def test_lanczos_stops_after_its_steps_and_says_how_far_it_is(steps: int) -> None:
+    matrix, products = spectrum(30)
+    rng = np.random.default_rng(0)
+    value, vector, residual = top_eigenvalue(counted(matrix, products), 30, rng, steps=steps, tolerance=0)
+    assert len(products) == steps
+    assert residual == pytest.approx(np.linalg.norm(matrix @ vector - value * vector))
+    assert value == pytest.approx(vector @ matrix @ vector)
+
+
+@pytest.mark.parametrize("scale", [2.0**-30, 2.0**30])
+def test_lanczos_s_tolerance_is_relative(scale: float) -> None:
+    """So the size of the loss makes no difference to the number of products."""
+    runs = []
+    for factor in (1.0, scale):
+        matrix, products = spectrum(60, factor)
+        value, _, residual = top_eigenvalue(counted(matrix, products), 60, np.random.default_rng(0), tolerance=1e-3)
+        assert residual <= 1e-3 * value
+        runs.append((len(products), value / factor))
+    assert runs[0] == runs[1] and runs[0][0] < 50
+
+
+def test_lanczos_makes_no_more_products_than_there_are_dimensions() -> None:
+    matrix, products = spectrum(6)
+    value, _, _ = top_eigenvalue(counted(matrix, products), 6, np.random.default_rng(0), tolerance=0)
+    assert value == pytest.approx(1) and len(products) <= 6
+
+
+def test_the_eigenvector_has_length_one_in_float32_too() -> None:
+    matrix, products = spectrum(30)
+    _, vector, _ = top_eigenvalue(counted(matrix, products), 30, np.random.default_rng(0), dtype=np.float32)
+    assert abs(np.linalg.norm(vector) - 1) < 1e-15
+
+
+def test_the_passes_are_those_of_training_if_asked() -> None:
+    """Dropout with a generator: its mask goes into the product; without one, training is refused."""
+    net = scratchnn.Sequential(scratchnn.Dropout(0.5), *network().layers)
+    v = {"6.weight": RNG.standard_normal((3, 12))}
+    products = [
+        hessian_vector_product(net, X, LOSS, LOSS_JVP, v, train=True, rng=np.random.default_rng(seed))["6.weight"]
+        for seed in (0, 0, 1)
+    ]
+    assert_bits(products[0], products[1], "the same mask")
+    evaluated = hessian_vector_product(net, X, LOSS, LOSS_JVP, v, rng=np.random.default_rng(0))["6.weight"]
+    assert np.abs(products[0] - products[2]).max() > 1e-3 < np.abs(products[0] - evaluated).max()
+    with pytest.raises(scratchnn.LayerError, match="rng=generator"):
+        hessian_vector_product(net, X, LOSS, LOSS_JVP, v, train=True)
 
 
 def test_nothing_of_the_network_changes() -> None:

@@ -52,3 +52,15 @@ def test_adam(kind: type) -> None:
         expected.append(w)
     found = run(kind, lr=lr, betas=(b1, b2), eps=eps, weight_decay=decay)
     assert_close(found, np.array(expected), 1e-14, "w")
+
+
+@pytest.mark.parametrize("kind", [Adam, AdamW])
+def test_the_state_of_adam_has_the_names_of_the_paper(kind: type) -> None:
+    param = Param(START.copy())
+    optimizer = kind([param], betas=(0.75, 0.5))
+    param.grad += GRADIENTS[0]
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert_close(state["m"], 0.25 * GRADIENTS[0], 1e-15, "m, the mean of the gradients")
+    assert_close(state["v"], 0.5 * GRADIENTS[0] ** 2, 1e-15, "v, the mean of their squares")
+    assert state["steps"] == 1

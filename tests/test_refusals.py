@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -22,10 +23,9 @@ ONE_ARRAY_FREE = ("linear_input_grad",)  # any rank of dy will do
 WIDTH_FREE = ("linear_weight_grad", "resize2d_input_grad")  # the width of dy says how wide the output was
 
 
-def arrays(op: str, call: Call) -> dict[int, np.ndarray]:
-    """The float arguments by place; a normalisation's inv_std comes from normalize, and is taken on trust."""
-    found = {i: a for i, a in enumerate(call.args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
-    return {i: a for i, a in found.items() if not (op.startswith("normalize_grad") and i == 2)}
+def arrays(call: Call) -> dict[int, np.ndarray]:
+    """The float arguments by place."""
+    return {i: a for i, a in enumerate(call.args) if isinstance(a, np.ndarray) and a.dtype.kind == "f"}
 
 
 def assert_refused(op: str, call: Call, place: int, came: Any) -> None:
@@ -37,11 +37,12 @@ def assert_refused(op: str, call: Call, place: int, came: Any) -> None:
 
 @EVERY_OP
 @given(data=st.data())
-def test_integers_and_two_precisions(op: str, data: st.DataObject) -> None:
+def test_lists_integers_and_two_precisions(op: str, data: st.DataObject) -> None:
     call = data.draw(ARGUMENTS[op])
-    given = arrays(op, call)
+    given = arrays(call)
     for place, array in given.items():
         assert_refused(op, call, place, array.astype(int))
+        assert_refused(op, call, place, array.tolist())
         if len(given) > 1:
             assert_refused(op, call, place, array.astype(np.float32))
 
@@ -59,6 +60,7 @@ def test_a_dy_of_another_kind_rank_or_width(op: str, data: st.DataObject) -> Non
 
 
 DY, X, W = np.ones((2, 4, 3, 3)), np.ones((2, 6, 5, 5)), np.ones((4, 3, 3, 3))
+Y, WINNERS = np.ones((1, 1, 1, 3)), np.array([[[[0, 2, 4]]]])
 BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: kernels.conv2d_weight_grad(DY, X, (3, 3), groups=4), r"groups=4 must divide the in-channels \(6\)"),
     (lambda: kernels.conv2d_weight_grad(DY, X, (3, 3), groups=3), r"out-channels \(4\)"),
@@ -66,6 +68,50 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: kernels.conv2d_weight_grad(DY, X[0], (3, 3), groups=2), r"\[N,C,H,W\]"),
     (lambda: kernels.conv2d(X, W, groups=3), r"groups=3 must divide the in-channels \(9\) and out-channels \(4\)"),
     (lambda: kernels.conv2d(X, W[0], groups=2), r"\[O,C,K,L\]"),
+    (lambda: kernels.conv2d(X, W[..., :2], groups=3), r"in-channels \(9\)"),
+    (lambda: kernels.conv2d(X, W[:, :, :2], groups=3), r"in-channels \(9\)"),
+    (lambda: kernels.conv2d(X, W, groups=0), "groups=0"),
+    (lambda: kernels.conv2d(X, W, groups=-2), "groups=-2"),
+    (lambda: kernels.conv2d(X, W), "3 are expected$"),
+    (lambda: kernels.conv2d(X[:, :5], W, groups=2), "6 are expected$"),
+    (lambda: kernels.conv2d(X[:, :5, :, :3], W, groups=2), "6 are expected$"),
+    (lambda: kernels.conv2d(X.transpose(0, 2, 3, 1), W, groups=2), "6 are expected; it looks like NHWC"),
+    (lambda: kernels.conv_transpose2d(X, W, groups=2), "6 channels; 4 are expected"),
+    (lambda: kernels.conv_transpose2d(X[:, :3], W[:3, 0]), r"\[I,O,K,L\]"),
+    (lambda: kernels.conv_transpose2d(X[:, :4], W.astype(int)), "weight is int64"),
+    (lambda: kernels.conv_transpose2d(X[:, :4], W.tolist()), "weight is a list"),
+    (lambda: kernels.conv_transpose2d(X[:, :4], W, np.ones(1)), r"bias is float64 \[1\]; the shape \[3\]"),
+    (lambda: kernels.conv_transpose2d(X[:, :4], W, impl="fpga"), "no implementation 'fpga'"),
+    (lambda: kernels.linear(X, W), r"\[O,I\]"),
+    (lambda: kernels.linear(X, W[0, 0].tolist()), "weight is a list"),
+    (lambda: kernels.softplus(X, 0.0), "beta=0.0"),
+    (lambda: kernels.softplus(X, -1.0), "beta=-1.0"),
+    (lambda: kernels.softmax(X, axis=4), "axis=4; x is"),
+    (lambda: kernels.softmax_grad(X, X, axis=-5), "axis=-5; y is"),
+    (lambda: kernels.softmax_cross_entropy(X[0, 0], np.zeros(5, int), label_smoothing=-0.5), "label_smoothing=-0.5"),
+    (lambda: kernels.topk(X, 0), "k=0"),
+    (lambda: kernels.topk_mask(X, 6), "k=6"),
+    (lambda: kernels.normalize_grad(DY, X, X, (0,)), r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]"),
+    (lambda: kernels.normalize_grad_jvp(DY, X, X, X, (0,)), r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]"),
+    (lambda: kernels.normalize_grad(X, X, X, (0,)), r"inv_std is float64 \[2,6,5,5\]; the shape \[1,6,5,5\]"),
+    (lambda: kernels.pad2d(X, (1, 1)), r"\(left, right, top, bottom\)"),
+    (lambda: kernels.pad2d(X, (0, 5, 0, 0), mode="reflect"), "reflects more"),
+    (lambda: kernels.pad2d(X[:, :, :3], (0, 0, 3, 0), mode="reflect"), "reflects more"),
+    (lambda: kernels.resize2d(X, (2, 2), mode="cubic"), "mode='cubic'"),
+    (lambda: kernels.resize2d(X, (2, 2), align_corners=True), "mode='nearest', align_corners=True"),
+    (lambda: kernels.resize2d(X, (2, 2, 2)), "size="),
+    (lambda: kernels.resize2d(X, (0, 2)), "size="),
+    (lambda: kernels.max_pool2d(X[:, :, :3], (2, 1), padding=(1, 0), dilation=(4, 1)), "holds no cell"),
+    (lambda: kernels.max_pool2d(X[..., :3], (1, 2), padding=(0, 1), dilation=(1, 4)), "holds no cell"),
+    (lambda: kernels.max_pool2d(X[:, :, :3], (2, 1), padding=(1, 0), dilation=(4, 1), impl="reference"), "no cell"),
+    (lambda: kernels.max_pool2d(X[..., :3], (1, 2), padding=(0, 1), dilation=(1, 4), impl="reference"), "no cell"),
+    (lambda: kernels.max_unpool2d(Y.tolist(), WINNERS, 2), "y is a list"),
+    (lambda: kernels.max_unpool2d(Y.astype(int), WINNERS, 2), "y is int64"),
+    (lambda: kernels.max_unpool2d(Y[:, :, :, :2], WINNERS, 2), "the shape"),
+    (lambda: kernels.max_unpool2d(Y, WINNERS, 3, padding=2), "more than half"),
+    (lambda: kernels.max_unpool2d(Y, np.array([[[[0, 5, 0]]]]), 2), "one cell twice"),
+    (lambda: kernels.max_unpool2d(Y, np.array([[[[0, 5, 5]]]]), 2), "one cell twice"),
+    (lambda: kernels.max_unpool2d(Y, WINNERS, 2, impl="fpga"), "no implementation 'fpga'"),
     (lambda: kernels.pad2d_input_grad(DY, (3, 3), (0, 0, 0, 0), mode="wrap"), "mode='wrap'"),
     (lambda: kernels.pad2d_input_grad(DY[:, :, :1], (4, 3), (0, 0, -3, 0), mode="wrap"), "mode='wrap'"),
     (lambda: kernels.resize2d_input_grad(DY, (2, 2), mode="cubic"), "mode='cubic'"),
@@ -88,6 +134,40 @@ def test_a_tangent_of_a_loss_is_named_with_what_came(name: str) -> None:
     for came, said in ((x[:1], "float64 [1,3]"), (x.astype(int), "int64 [4,3]"), (x.astype("f4"), "float32 [4,3]")):
         with pytest.raises(KernelError, match=re.escape(f"x_dot is {said}")):
             getattr(losses, f"{name}_jvp")(x, came, target)
+
+
+P, OTHER = np.ones(3), np.ones(4)
+BUFFERS: list[tuple[tuple[Any, ...], str]] = [
+    ((P.tolist(), P, P, P), "w is a list"),
+    ((P[None], P[None], P[None], P[None]), r"w is float64 \[1,3\]; 1 axes \[P\]"),
+    ((OTHER, P, P, P), r"\[3\]; the shape \[4\]"),
+    ((P, OTHER, P, P), r"\[4\]; the shape \[3\]"),
+    ((P, P, OTHER, P), r"\[4\]; the shape \[3\]"),
+    ((P, P, P.astype(np.float32), P), "one precision"),
+]
+
+
+@pytest.mark.parametrize(("buffers", "said"), BUFFERS)
+def test_buffers_of_an_optimizer_that_do_not_fit(buffers: tuple[Any, ...], said: str) -> None:
+    given = deepcopy(buffers)
+    with pytest.raises(KernelError, match=said):
+        kernels.sgd_update(*given[:3], lr=1.0)
+    with pytest.raises(KernelError, match=said):
+        kernels.adam_update(*given, lr=1.0, step=1)
+    for array, before in zip(given, buffers, strict=True):
+        assert np.array_equal(array, before), "a buffer has changed"
+
+
+@pytest.mark.parametrize("name", ["mse", "l1", "bce_with_logits", "cross_entropy"])
+def test_a_loss_takes_no_lists(name: str) -> None:
+    x, target = np.ones((4, 3)), np.array([0, 2, 1, 1]) if name == "cross_entropy" else np.full((4, 3), 0.5)
+    for call, said in (
+        (lambda: getattr(losses, name)(x.tolist(), target), "(x|logits) is a list"),
+        (lambda: getattr(losses, name)(x, target.tolist()), "target is a list"),
+        (lambda: getattr(losses, f"{name}_jvp")(x, x.tolist(), target), "x_dot is a list"),
+    ):
+        with pytest.raises(KernelError, match=said):
+            call()
 
 
 @pytest.mark.parametrize("op", ["conv2d", "conv2d_input_grad", "conv2d_weight_grad"])

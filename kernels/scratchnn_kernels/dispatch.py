@@ -80,33 +80,19 @@ def _on_gpu(op: str, arrays: tuple[Array, ...]) -> bool:
     return places == {True}
 
 
-def lazy_njit(
-    function: Callable[P, R] | None = None, *, parallel: bool = False, reassociate: bool = False
-) -> Callable[..., Any]:
-    """Compile with Numba at the first call, so that importing a kernel does not import Numba (0.3 s).
+def lazy_njit(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile with Numba at the first call, so that importing a kernel does not import Numba (0.3 s)."""
 
-    `parallel` turns `prange` loops into threads; `reassociate` lets sums be split into vector lanes and products be
-    fused into them, while NaN, infinities and divisions stay what they are.
-    """
-    if function is None:
-        return lambda f: lazy_njit(f, parallel=parallel, reassociate=reassociate)
-    compiled: list[Callable[P, R]] = []
+    @cache
+    def compiled() -> Callable[P, R]:
+        import numba
+
+        # error_model="numpy": the default keeps a ZeroDivisionError branch that stops vectorisation (10x).
+        loop: Callable[P, R] = numba.njit(function, cache=True, error_model="numpy")
+        return loop
 
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if not compiled:
-            compiled.append(_njit(function, parallel, reassociate))
-        return compiled[0](*args, **kwargs)
+        return compiled()(*args, **kwargs)
 
     call.__name__, call.__doc__ = function.__name__, function.__doc__
     return call
-
-
-def _njit(function: Callable[P, R], parallel: bool, reassociate: bool) -> Callable[P, R]:
-    import numba
-
-    fastmath = {"reassoc", "contract", "nsz"} if reassociate else False
-    # error_model="numpy": the default keeps a ZeroDivisionError branch that stops vectorisation (10x).
-    made: Callable[P, R] = numba.njit(
-        function, cache=True, error_model="numpy", nogil=True, parallel=parallel, fastmath=fastmath
-    )
-    return made
