@@ -112,6 +112,15 @@ def kept(value: Any) -> Any:
     return value if type(value).__name__ == "Setup" else deepcopy(value)
 
 
+def only_python() -> None:
+    """Take the compiled kernels out of the dispatch table; before the test modules read it."""
+    from scratchnn_kernels import TABLE
+
+    for versions in TABLE.values():
+        for name in versions.keys() - {"reference", "im2col"}:
+            del versions[name]
+
+
 def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:
     """All tests of these modules that need neither PyTorch nor a folder, each with a few examples.
 

@@ -2,7 +2,9 @@
 
     python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
 
-Numba's loops run as plain Python here, so that they are mutated too. `mutation_survivors.toml` says of a mutant that
+im2col's loops run as plain Python here, so that they are mutated too. The other fast kernels are compiled from LLVM code
+and write to memory by address, where a fault would end the run instead of failing a test; they are taken out of the
+dispatch table, are held to the references by hypothesis, and have no score. `mutation_survivors.toml` says of a mutant that
 lives why it is equivalent; one in backward code that it does not name makes the command fail.
 """
 
@@ -21,12 +23,16 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from battery import Item, Line, by_line, frozen_kernels, items_of, measured
+from battery import Item, Line, by_line, frozen_kernels, items_of, measured, only_python
 from killing import Score, polluted, run
 from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
+KERNELS = (
+    "activations", "avg_pool2d", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference", "conv_transpose2d",
+    "dispatch", "gelu", "geometry", "linear", "max_pool2d", "normalize", "pad2d", "resize2d", "softmax", "topk", "update",
+)  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
     "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth", "topk",
@@ -36,9 +42,9 @@ MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 
 def targets() -> dict[str, Path]:
     """The modules under test by short name: kernels/conv2d, scratchnn/conv2d."""
-    kernels = sorted((ROOT / "kernels" / "scratchnn_kernels").glob("[!_]*.py"))
-    layers = [ROOT / "scratchnn" / f"{name}.py" for name in LAYERS]
-    return {f"{'kernels' if p in kernels else 'scratchnn'}/{p.stem}": p for p in (*kernels, *layers)}
+    folder = ROOT / "kernels" / "scratchnn_kernels"
+    kernels = {f"kernels/{name}": folder / f"{name}.py" for name in KERNELS}
+    return kernels | {f"scratchnn/{name}": ROOT / "scratchnn" / f"{name}.py" for name in LAYERS}
 
 
 def explanations(path: Path = REASONS) -> dict[str, str]:
@@ -86,6 +92,7 @@ def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[
 
 def battery(paths: set[str], tests: list[str], examples: int) -> dict[Line, list[Item]]:
     """The table of items by line, made anew from the unmutated code; all tests, or those whose name holds a word."""
+    only_python()
     items = [*items_of(examples=examples, words=tests), *frozen_kernels(examples, words=tests)]
     good = measured(items, paths)
     seconds = sum(item.seconds for item in good)
