@@ -37,7 +37,7 @@ def _vector_bytes() -> int:
 VECTOR_BYTES = _vector_bytes()
 # Rows and vectors of the largest tile. Its sums, a row of b and a number of a must fit the registers (32 with AVX-512,
 # else 16), and it must be large enough that the loads, rows + vectors + 2 a step, are fewer than the additions.
-ROWS, VECTORS = (8 if VECTOR_BYTES == 64 else 6), 2
+ROWS, VECTORS = (14 if VECTOR_BYTES == 64 else 6), 2
 TILE_BYTES = VECTORS * VECTOR_BYTES  # the widest row of a tile
 
 
