@@ -45,7 +45,7 @@ class Conv2d(Layer):
         if self.weight.trainable:
             self.weight.grad += self._weight_grad(dy, x)
         if self.bias and self.bias.trainable:
-            self.bias.grad += dy.sum((0, 2, 3))
+            self.bias.grad += kernels.channel_sum(dy)
 
     def jvp(self, x_dot: Tangent, x: Context) -> tuple[Tangent, Context]:
         y_dot = product_rule(self._conv, x, x_dot, self.weight.data, self.weight.dot)
@@ -59,7 +59,7 @@ class Conv2d(Layer):
             dw_dot = product_rule(self._weight_grad, dy, dy_dot, x, x_dot)
             self.weight.grad += 0 if dw_dot is None else dw_dot
         if self.bias and self.bias.trainable and dy_dot is not None:
-            self.bias.grad += dy_dot.sum((0, 2, 3))
+            self.bias.grad += kernels.channel_sum(dy_dot)
         w, w_dot = self.weight.data, self.weight.dot
         dx_dot = product_rule(lambda g, v: self._input_grad(g, v, x), dy, dy_dot, w, w_dot)
         return self._input_grad(dy, w, x), dx_dot

@@ -56,7 +56,7 @@ class ConvTranspose2d(Layer):
         if self.weight.trainable:
             self.weight.grad += self._weight_grad(dy, x)
         if self.bias and self.bias.trainable:
-            self.bias.grad += dy.sum((0, 2, 3))
+            self.bias.grad += kernels.channel_sum(dy)
 
     def jvp(self, x_dot: Tangent, ctx: Context) -> tuple[Tangent, Context]:
         x, y_shape = ctx
@@ -75,7 +75,7 @@ class ConvTranspose2d(Layer):
             dw_dot = product_rule(self._weight_grad, dy, dy_dot, ctx[0], x_dot)
             self.weight.grad += 0 if dw_dot is None else dw_dot
         if self.bias and self.bias.trainable and dy_dot is not None:
-            self.bias.grad += dy_dot.sum((0, 2, 3))
+            self.bias.grad += kernels.channel_sum(dy_dot)
         dx_dot = product_rule(self._input_grad, dy, dy_dot, self.weight.data, self.weight.dot)
         return self._input_grad(dy, self.weight.data), dx_dot
 

@@ -30,7 +30,7 @@ from mutants import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
-    "activations", "avg_pool2d", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference", "conv_transpose2d",
+    "activations", "avg_pool2d", "channel_sum", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference", "conv_transpose2d",
     "dispatch", "gelu", "geometry", "linear", "max_pool2d", "normalize", "pad2d", "resize2d", "softmax", "topk", "update",
 )  # fmt: skip
 LAYERS = (

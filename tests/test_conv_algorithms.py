@@ -104,3 +104,21 @@ def test_the_rule() -> None:
     assert chosen((64, 16, 16), 128, 4, stride=2, padding=1) == ["direct"] * 3
     assert chosen((1, 32, 32), 6, 5)[:2] == ["planes", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1)[:2] == ["direct", "scatter"]
+
+
+@pytest.mark.parametrize("impl", [impl for op, impl in ALGORITHMS if op == "conv2d_input_grad"])
+@given(data=st.data(), dtype=floats)
+def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject, dtype: Any) -> None:
+    """Also in the cells that no tap reaches, where the stride is beyond the kernel."""
+    fixed = ONLY.get(impl, {})
+    groups = fixed.get("groups") or data.draw(st.sampled_from([1, 2]))
+    kernel = fixed.get("kernel_size") or data.draw(st.integers(1, 3))
+    stride = fixed.get("stride") or data.draw(st.integers(1, 4))
+    c, o = (groups * data.draw(st.integers(1, 20)) for _ in range(2))
+    rng = np.random.default_rng(data.draw(seeds))
+    x, weight, bias = (rng.standard_normal(s) for s in ((2, c, 3, 5), (c, o // groups, kernel, kernel), (o,)))
+    options = {"stride": stride, "groups": groups, "output_padding": stride - 1}
+    truth = kernels.conv_transpose2d(x, weight, None, **options, impl="reference") + bias[:, None, None]
+    x, weight, bias = (a.astype(dtype) for a in (x, weight, bias))
+    got = kernels.conv_transpose2d(x, weight, bias, **options, impl=impl)
+    assert_close(got, truth, TOLERANCE[dtype], impl)

@@ -54,6 +54,7 @@ def _pool(normal: Callable[..., Array]) -> list[KernelCase]:
         "max_pool2d": partial(k.max_pool2d, x, 2),
         "max_pool2d_gather": partial(k.max_pool2d_gather, x, indices),
         "max_pool2d_scatter": partial(k.max_pool2d_scatter, dy, indices, (28, 28)),
+        "channel_sum": partial(k.channel_sum, x),
         "avg_pool2d": partial(k.avg_pool2d, x, 2),
         "avg_pool2d_input_grad": partial(k.avg_pool2d_input_grad, dy, (28, 28), 2),
         "resize2d": partial(k.resize2d, dy, (28, 28), mode="bilinear"),

@@ -17,6 +17,7 @@ from scratchnn_kernels.activations import (
     tanh_grad,
 )
 from scratchnn_kernels.avg_pool2d import avg_pool2d, avg_pool2d_input_grad
+from scratchnn_kernels.channel_sum import channel_sum
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.conv2d import conv2d, conv2d_input_grad, conv2d_weight_grad
 from scratchnn_kernels.conv2d.rule import conv2d_choices, exact_convolutions
@@ -41,6 +42,7 @@ __all__ = [
     "array_module",
     "avg_pool2d",
     "avg_pool2d_input_grad",
+    "channel_sum",
     "conv2d",
     "conv2d_choices",
     "conv2d_input_grad",

@@ -9,7 +9,7 @@ Several output sizes give the same input size when the stride is above 1; `outpu
 
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import conv2d_input_grad
+from scratchnn_kernels.conv2d import transposed
 from scratchnn_kernels.geometry import Pair, pair
 
 
@@ -27,11 +27,10 @@ def conv_transpose2d(
         x.shape[2:], weight.shape[2:], stride=stride, padding=padding, output_padding=output_padding,
         dilation=dilation, output_size=output_size,
     )  # fmt: skip
-    y = conv2d_input_grad(x, weight, size, stride=stride, padding=padding, dilation=dilation, groups=groups, impl=impl)
-    if bias is None:
-        return y
-    check.same_shape("bias", bias, y.shape[1:2])
-    return y + bias[:, None, None]
+    if bias is not None:
+        check.same_shape("bias", bias, (weight.shape[1] * groups,))
+        check.same_precision("bias", bias, "x", x)
+    return transposed(x, weight, bias, size, stride, padding, dilation, groups, impl)
 
 
 def transposed_size(

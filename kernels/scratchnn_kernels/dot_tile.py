@@ -84,7 +84,7 @@ def _dot_tile(code: _Code, rows: int, cols: int, given: dict[str, Any]) -> None:
     for m in range(rows):
         for q in range(cols):
             place = code.address(code.address(given["out"], b.mul(I64(m), given["out_row"])), I64(q))
-            b.store(b.fadd(code.load(place), _total(code, sums[m * cols + q])), _pointer(code, place))
+            b.store(b.fadd(code.load(place), total(code, sums[m * cols + q])), _pointer(code, place))
 
 
 def _loop(code: _Code, end: Any, step: int, values: list[Any], body: Any) -> list[Any]:
@@ -110,7 +110,7 @@ def _loop(code: _Code, end: Any, step: int, values: list[Any], body: Any) -> lis
     return list(new)
 
 
-def _total(code: _Code, vector: Any) -> Any:
+def total(code: _Code, vector: Any) -> Any:
     """The sum of the lanes, in halves."""
     b = code.b
     lanes = code.lanes

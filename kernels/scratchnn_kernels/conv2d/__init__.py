@@ -43,11 +43,20 @@ def conv2d_input_grad(
     dilation: Pair = 1, groups: int = 1, impl: str | None = None,
 ) -> Array:  # fmt: skip
     """The adjoint of conv2d in x: dy [N,O,OH,OW], weight [O,C/G,K,L] -> dx [N,C,H,W], where input_size is (H, W)."""
+    return transposed(dy, weight, None, input_size, stride, padding, dilation, groups, impl)
+
+
+def transposed(
+    dy: Array, weight: Array, bias: Array | None, input_size: tuple[int, int], stride: Pair, padding: Padding,
+    dilation: Pair, groups: int, impl: str | None,
+) -> Array:  # fmt: skip
+    """conv2d_input_grad, plus a bias [C]: the transposed convolution."""
     check.floating("dy", dy, "NOHW")
     window = _checked_window(weight, stride, padding, dilation, groups)
     check.same_precision("dy", dy, "weight", weight)
     check.same_shape("dy", dy, (len(dy), len(weight), *window.output_size(input_size)))
-    dx: Array = choose("conv2d_input_grad", impl, dy, weight)(dy, weight, tuple(input_size), window, groups)
+    kernel = choose("conv2d_input_grad", impl, dy, weight, dy if bias is None else bias)
+    dx: Array = kernel(dy, weight, tuple(input_size), window, groups, bias)
     return dx
 
 

@@ -21,11 +21,13 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     return y
 
 
-def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups: int) -> Array:
+def input_grad(
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+) -> Array:
     dy, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(dy, weight, None, gather_plan(False, True, window, source, out, groups, dy.dtype), dx)
+    _gather(dy, weight, bias, gather_plan(False, True, window, source, out, groups, dy.dtype), dx)
     return dx
 
 

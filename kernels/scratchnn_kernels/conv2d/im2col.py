@@ -28,7 +28,9 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     return y if bias is None else y + bias[:, None, None]
 
 
-def input_grad(dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int) -> Array:
+def input_grad(
+    dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int, bias: Array | None = None
+) -> Array:
     n, _, oh, ow = dy.shape
     blocks = weight.reshape(groups, len(weight) // groups, -1).transpose(0, 2, 1)  # [G,CKL/G,O/G]
     dx = np.zeros((n, weight.shape[1] * groups, *input_size), dy.dtype)
@@ -38,7 +40,7 @@ def input_grad(dy: Array, weight: Array, input_size: tuple[int, int], window: Wi
         dy_part = dy[at : at + len(part)].reshape(len(part), groups, -1, oh * ow)
         np.matmul(blocks, dy_part, out=part.reshape(len(part), groups, -1, oh * ow))
         _col2im(part, dx[at : at + len(part)], *places, *window.stride)
-    return dx
+    return dx if bias is None else dx + bias[:, None, None]
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:

@@ -85,7 +85,7 @@ def planes_phase(
             for o in range(target.groups * target.channels):
                 start = image * target.image + o * target.channel + (y0 + i * target.every_row) * target.row + x0
                 for j in range(nx):
-                    y[start + j * target.every_col] = 0
+                    y[start + j * target.every_col] = bias[o * block]
         return
     for i in range(top, min(top + target.piece_rows, ny)):
         for j in range(0, nx, block):

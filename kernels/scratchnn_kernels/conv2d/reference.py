@@ -17,7 +17,9 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     return y if bias is None else y + bias[:, None, None]
 
 
-def input_grad(dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int) -> Array:
+def input_grad(
+    dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int, bias: Array | None = None
+) -> Array:
     xp = array_module(dy)
     (n, _, oh, ow), (h, w) = dy.shape, input_size
     (top, bottom), (left, right) = window.overhang(input_size)
@@ -30,7 +32,8 @@ def input_grad(dy: Array, weight: Array, input_size: tuple[int, int], window: Wi
         for l in range(window.kernel[1]):  # tap (k, l) of every window gave to one cell each: give back to it
             share = xp.einsum("ngoij,goc->ngcij", dy, blocks[..., k, l], optimize=True)
             padded[:, :, k * d : k * d + s * oh : s, l * e : l * e + t * ow : t] += share.reshape(n, channels, oh, ow)
-    return padded[:, :, top : top + h, left : left + w]
+    dx = padded[:, :, top : top + h, left : left + w]
+    return dx if bias is None else dx + bias[:, None, None]
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:

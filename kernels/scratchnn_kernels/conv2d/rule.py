@@ -115,10 +115,12 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     return FORWARD[name](x, weight, bias, window, groups)
 
 
-def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups: int) -> Array:
+def input_grad(
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+) -> Array:
     channels = weight.shape[1] * groups
     name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, _to_be_exact(dy.dtype))
-    return INPUT_GRAD[name](dy, weight, input_size, window, groups)
+    return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
@@ -132,7 +134,7 @@ def _served(window: Window, groups: int) -> bool:
 
 def _only_3x3(algorithm: Callable[..., Array], m: int) -> Callable[..., Array]:
     def checked(*args: Any) -> Array:
-        window, groups = args[-2:]
+        window, groups = next((a, args[i + 1]) for i, a in enumerate(args) if isinstance(a, Window))
         if not _served(window, groups):
             raise KernelError(
                 f"winograd takes 3x3 kernels of stride 1 with groups=1; got {window.kernel[0]}x{window.kernel[1]}, "

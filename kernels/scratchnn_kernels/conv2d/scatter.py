@@ -19,7 +19,9 @@ from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
 
-def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups: int) -> Array:
+def input_grad(
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+) -> Array:
     from scratchnn_kernels.conv2d import scatter_loops as loops
 
     if groups != 1:
@@ -32,7 +34,8 @@ def input_grad(dy: Array, weight: Array, input_size: Two, window: Window, groups
     parts = threads.parts(n * cut.out_rows * cut.out_cols * weight.size, n)
     scratch = memory.empty((parts * room,), dy.dtype)
     zeros, floor = np.zeros(cut.block, dy.dtype), np.full(1, -np.inf, dy.dtype)
-    loops.scatter(flat(dy), offsets, weights, lines, cut, zeros, floor, flat(dx), n, scratch, parts)
+    first = np.tile(np.zeros(channels, dy.dtype) if bias is None else bias, cut.padded_breadth)
+    loops.scatter(flat(dy), offsets, weights, lines, cut, zeros, floor, first, flat(dx), n, scratch, parts)
     return dx
 
 

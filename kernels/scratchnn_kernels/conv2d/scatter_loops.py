@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.tile import ROWS, add_run, at, copy_run, fill_run, tile
+from scratchnn_kernels.tile import ROWS, add_run, at, copy_run, tile
 
 
 class Shares(NamedTuple):
@@ -34,8 +34,8 @@ class Shares(NamedTuple):
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 def scatter(
-    dy: Array, channels: Array, weights: Array, lines: Array, cut: Any, zeros: Array, floor: Array, dx: Array,
-    images: int, scratch: Array, parts: int,
+    dy: Array, channels: Array, weights: Array, lines: Array, cut: Any, zeros: Array, floor: Array, first: Array,
+    dx: Array, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
     """dx [N,H,W,C] = the sum of all shares; `channels` are offsets into dy, weights [O, taps * width * channels]."""
     room = scratch.size // parts
@@ -44,7 +44,8 @@ def scatter(
         line = scratch[part * room : part * room + cut.out_cols * shares]
         padded = scratch[part * room + line.size : part * room + room]
         for image in range(part * images // parts, (part + 1) * images // parts):
-            fill_run(padded.size, at(padded, 0), dy.dtype.type(0))
+            for u in range(cut.padded_height):  # what a row holds before anything is added: the bias
+                copy_run(at(first, 0), first.size, at(padded, u * first.size), floor[0])
             for i in range(cut.out_rows):
                 source = at(dy, image * cut.image + i * cut.row)
                 product(source, channels, weights, lines, cut, zeros, floor, line)

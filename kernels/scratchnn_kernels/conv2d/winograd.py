@@ -37,11 +37,19 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     return _correlate(x, weight, bias, size, (top, left), window.dilation, m, transposed=False)
 
 
-def input_grad(dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int, m: int = 4) -> Array:
+def input_grad(
+    dy: Array,
+    weight: Array,
+    input_size: tuple[int, int],
+    window: Window,
+    groups: int,
+    bias: Array | None = None,
+    m: int = 4,
+) -> Array:
     """dx [N,C,H,W], channels last in memory."""
     (top, _), (left, _) = window.padding
     before = 2 * window.dilation[0] - top, 2 * window.dilation[1] - left
-    return _correlate(dy, weight, None, input_size, before, window.dilation, m, transposed=True)
+    return _correlate(dy, weight, bias, input_size, before, window.dilation, m, transposed=True)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int, m: int = 4) -> Array:

@@ -1,0 +1,52 @@
+"""The sum of each channel: the gradient of a convolution's bias.
+
+channel_sum   s[c] = sum_nij x[n,c,i,j]
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from scratchnn_kernels import check, memory, threads
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.dispatch import choose, register
+
+
+def channel_sum(x: Array, *, impl: str | None = None) -> Array:
+    """x [N,C,H,W] -> [C]."""
+    check.floating("x", x, "NCHW")
+    sums: Array = choose("channel_sum", impl, x)(x)
+    return sums
+
+
+def _reference(x: Array) -> Array:
+    sums: Array = x.sum((0, 2, 3))
+    return sums
+
+
+def _cpu(x: Array) -> Array:
+    from scratchnn_kernels.channel_sum_loops import sum_pixels, sum_planes
+
+    n, c, h, w = x.shape
+    parts = threads.parts(x.size, n)
+    sums = np.zeros((parts, c), x.dtype)
+    if memory.channels_last(x):
+        one, nowhere, steps, block = _row_of_ones(h * w, c, x.dtype)
+        sum_pixels(x.transpose(0, 2, 3, 1).reshape(-1), n, c, one, nowhere, steps, block, sums.reshape(-1), parts)
+    else:
+        sum_planes(np.ascontiguousarray(x).reshape(-1), n, h * w, c, sums.reshape(-1), parts)
+    total: Array = sums[0] if parts == 1 else sums.sum(0)
+    return total
+
+
+@lru_cache(maxsize=256)
+def _row_of_ones(pixels: int, channels: int, dtype: Any) -> tuple[Array, Array, Array, int]:
+    """One and the floor (none), offset 0 for each pixel, the pixels' offsets, and the channels of a tile."""
+    from scratchnn_kernels.tile import TILE_BYTES
+
+    steps = np.arange(pixels, dtype=np.int64) * channels
+    return np.array([1, -np.inf], dtype), np.zeros_like(steps), steps, min(channels, TILE_BYTES // dtype.itemsize)
+
+
+register("channel_sum", reference=_reference, cpu=_cpu)
