@@ -24,8 +24,11 @@ def elementwise(name: str, *, arrays: int, operations: int) -> Callable[..., Arr
         y = memory.empty_like(x)
         pieces = parts(operations * x.size, x.size)
         # x's layout leads; y lies like x, so that its vector is a view.
-        kept, *others = memory.flat(x, *given[:-1], y)
-        others.insert(-1, kept)
+        if x.flags.c_contiguous:
+            others = [*(a.reshape(-1) for a in given), y.reshape(-1)]
+        else:
+            kept, *others = memory.flat(x, *given[:-1], y)
+            others.insert(-1, kept)
         if pieces == 1:
             serial(*others, *numbers)
         else:

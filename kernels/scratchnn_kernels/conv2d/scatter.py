@@ -30,19 +30,19 @@ def input_grad(
     n, channels = len(dy), weight.shape[1]
     dx = memory.empty_channels_last((n, channels, *input_size), dy.dtype)
     weights = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(-1)  # [O,K,L,C]
-    cut, offsets, lines, room = _plan(source, channels, input_size, window, dy.itemsize)
+    cut, offsets, lines, blank, floor, room = _plan(source, channels, input_size, window, dy.dtype)
     parts = threads.parts(n * cut.out_rows * cut.out_cols * weight.size, n)
     scratch = memory.empty((parts * room,), dy.dtype)
-    zeros, floor = np.zeros(cut.block, dy.dtype), np.full(1, -np.inf, dy.dtype)
-    first = np.tile(np.zeros(channels, dy.dtype) if bias is None else bias, cut.padded_breadth)
-    loops.scatter(flat(dy), offsets, weights, lines, cut, zeros, floor, first, flat(dx), n, scratch, parts)
+    first = blank if bias is None else np.tile(bias, cut.padded_breadth)
+    loops.scatter(flat(dy), offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch, parts)
     return dx
 
 
 @lru_cache(maxsize=256)
 def _plan(
-    source: Source, channels: int, input_size: Two, window: Window, itemsize: int
-) -> tuple[Any, Array, Array, int]:
+    source: Source, channels: int, input_size: Two, window: Window, dtype: Any
+) -> tuple[Any, Array, Array, Array, Array, int]:
+    """Sizes, offsets of dy's channels and of the weights' rows, zeros, the floor (none), and room for a part."""
     from scratchnn_kernels.conv2d.scatter_loops import Shares
     from scratchnn_kernels.tile import TILE_BYTES
 
@@ -55,8 +55,10 @@ def _plan(
     strides = (o * oh * ow, ow * o, o) if last else (o * oh * ow, ow, 1)
     cut = Shares(
         *strides, oh, ow, *window.kernel, channels, *window.stride, *window.dilation, top, left, h, w,
-        padded_height, padded_breadth, TILE_BYTES // itemsize,
+        padded_height, padded_breadth, TILE_BYTES // dtype.itemsize,
     )  # fmt: skip
     offsets = np.arange(o, dtype=np.int64) * (1 if last else oh * ow)
     lines = np.arange(o, dtype=np.int64) * shares
-    return cut, offsets, lines, ow * shares + padded_height * padded_breadth * channels
+    blank = np.zeros(max(cut.block, padded_breadth * channels), dtype)
+    room = ow * shares + padded_height * padded_breadth * channels
+    return cut, offsets, lines, blank, np.full(1, -np.inf, dtype), room

@@ -39,13 +39,13 @@ def scatter(
 ) -> None:  # fmt: skip
     """dx [N,H,W,C] = the sum of all shares; `channels` are offsets into dy, weights [O, taps * width * channels]."""
     room = scratch.size // parts
-    shares = cut.taps * cut.width * cut.channels
+    shares, size = cut.taps * cut.width * cut.channels, cut.padded_breadth * cut.channels
     for part in prange(parts):
         line = scratch[part * room : part * room + cut.out_cols * shares]
         padded = scratch[part * room + line.size : part * room + room]
         for image in range(part * images // parts, (part + 1) * images // parts):
             for u in range(cut.padded_height):  # what a row holds before anything is added: the bias
-                copy_run(at(first, 0), first.size, at(padded, u * first.size), floor[0])
+                copy_run(at(first, 0), size, at(padded, u * size), floor[0])
             for i in range(cut.out_rows):
                 source = at(dy, image * cut.image + i * cut.row)
                 product(source, channels, weights, lines, cut, zeros, floor, line)
