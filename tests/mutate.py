@@ -2,10 +2,10 @@
 
     python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
 
-im2col's loops run as plain Python here, so that they are mutated too. The other fast kernels are compiled from LLVM code
-and write to memory by address, where a fault would end the run instead of failing a test; they are taken out of the
-dispatch table, are held to the references by hypothesis, and have no score. `mutation_survivors.toml` says of a mutant that
-lives why it is equivalent; one in backward code that it does not name makes the command fail.
+im2col's loops run as plain Python here, so that they are mutated too. The other fast kernels are compiled from LLVM
+code and write to memory by address, where a fault would end the run instead of failing a test; they are taken out of
+the dispatch table, are held to the references by hypothesis, and have no score. `mutation_survivors.toml` says of a
+mutant that lives why it is equivalent; one in backward code that it does not name makes the command fail.
 """
 
 import os
@@ -30,8 +30,9 @@ from mutants import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
-    "activations", "avg_pool2d", "channel_sum", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference", "conv_transpose2d",
-    "dispatch", "gelu", "geometry", "linear", "max_pool2d", "normalize", "pad2d", "resize2d", "softmax", "topk", "update",
+    "activations", "avg_pool2d", "channel_sum", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference",
+    "conv_transpose2d", "dispatch", "gelu", "geometry", "linear", "max_pool2d", "normalize", "pad2d", "resize2d",
+    "softmax", "topk", "update",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",

@@ -54,7 +54,7 @@ def test_max_unpool(
     """Windows that do not overlap; the output size is PyTorch's default, or given."""
     stride = tuple(k + gap for k in both(kernel))
     least = [(n - 1) * s - 2 * padding + k for n, s, k in zip(shape[2:], stride, both(kernel), strict=True)]
-    assume(shape[0] > 0 and min(least) > 0)
+    assume(shape[0] > 0 and min(least) > 0 and 2 * padding <= min(both(kernel)))
     size = tuple(least) if spare is None else tuple(n + more for n, more in zip(least, spare, strict=True))
     rng, cells = np.random.default_rng(seed), size[0] * size[1]
     count = shape[2] * shape[3]

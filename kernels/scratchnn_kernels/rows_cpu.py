@@ -25,14 +25,23 @@ def _largest(x: Array) -> Number:
     return from_ordered(key)
 
 
-@summing
+@compiled
 def _exponentials(x: Array, shift: Number, y: Array) -> Number:
-    """y = e^(x - shift); returns its sum."""
+    """y = e^(x - shift); returns its sum.
+
+    In a loop of its own: where a loop also stores, LLVM decides by the distance of x and y in memory whether it takes
+    vectors, so that the sum would round now like this and now like that.
+    """
+    for i in range(x.size):
+        y[i] = exp_negative(x[i] - shift)
+    return _sum(y)
+
+
+@summing
+def _sum(x: Array) -> Number:
     total = x.dtype.type(0)
     for i in range(x.size):
-        e = exp_negative(x[i] - shift)
-        y[i] = e
-        total += e
+        total += x[i]
     return total
 
 

@@ -36,13 +36,14 @@ def values(shape: tuple[int, ...], seed: int, dtype: Any = np.float64, *, ties: 
 
 
 def relaid(x: Array, layout: str) -> Array:
-    """The same numbers in another memory layout; the gaps of the strided one hold NaNs, so that reading one shows."""
+    """The same numbers in another memory layout; the strided one has gaps of NaNs or, for integers, of their least."""
     if layout == "F":
         return np.asfortranarray(x)
     if layout == "channels_last":
         return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, -1, 0)), 0, -1)
     if layout == "strided":
-        wide = np.full([2 * n for n in x.shape], np.nan, x.dtype)
+        gap = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else np.nan
+        wide = np.full([2 * n for n in x.shape], gap, x.dtype)
         view = wide[tuple(slice(None, None, 2) for _ in x.shape)]
         view[...] = x
         return view
