@@ -1,16 +1,19 @@
 """The matrix product out of register tiles (see tile.py), threaded like all other kernels.
 
-BLAS would do as well alone, but its threads and Numba's take the cores from each other (see threads.py).
+BLAS's threads and Numba's would take the cores from each other (see threads.py).
 """
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
 
-PACKED_BYTES = 24 << 10  # half of an L1 cache
+PANEL_BYTES = 32 << 10  # two thirds of an L1 cache
+GROUP = 126  # rows of a, of which a layer takes a sixteenth of an L2 cache
+FEW_PANELS = 8  # so often rows of a are read in place; more often they are packed
 
 
 def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
@@ -19,33 +22,51 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
 
     (rows, inner), cols = a.shape, b.shape[1]
     out = memory.empty((rows, cols), a.dtype)
-    if not inner:
-        out[...] = 0 if bias is None else bias
     if not inner or not out.size:
+        out[...] = 0 if bias is None else bias
         return out
-    (a, a_row, a_col), (b, b_row, b_col) = _laid_out(a), _laid_out(b)
-    block, depth, steps, lines = _plan(inner, cols, a_col, a.itemsize)
-    blocks = -(-cols // block)
-    parts = threads.parts(rows * inner * cols, max(blocks, rows))
+    (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
+    parts = threads.parts(rows * inner * cols, rows)
+    sizes, tables, turned = _plan(rows, inner, cols, *a_strides, *b_strides, parts, a.itemsize)
     init = np.zeros(cols, a.dtype) if bias is None else np.ascontiguousarray(bias)
-    floors = np.full(2, -np.inf, a.dtype)
-    scratch = memory.empty((parts * depth * block,), a.dtype)
-    loops.gemm(
-        a, a_row, steps, b, b_row, b_col, init, floors, out.reshape(-1), cols, depth, block, lines, scratch, parts,
-        blocks < 2 * parts,
-    )  # fmt: skip
+    scratch = memory.empty((parts * sizes.room,), a.dtype)
+    out_ = out.reshape(-1)
+    sums = memory.empty((out.size,), a.dtype) if turned else out_
+    lowest = a.dtype.type(-np.inf)
+    if turned:
+        a, b = b, a
+    if parts == 1:
+        loops.gemm(a, b, init, sums, out_, tables, sizes, scratch, lowest)
+    else:
+        loops.gemm_in_parts(a, b, init, sums, out_, tables, sizes, scratch, lowest, parts)
     return out
 
 
 @lru_cache(maxsize=256)
-def _plan(inner: int, cols: int, a_col: int, itemsize: int) -> tuple[int, int, Array, Array]:
-    """Columns of a block, its depth, the offsets of a's columns and of the packed rows."""
-    from scratchnn_kernels.tile import TILE_BYTES
+def _plan(
+    rows: int, inner: int, cols: int, a_row: int, a_col: int, b_row: int, b_col: int, parts: int, itemsize: int
+) -> tuple[Any, Array, bool]:
+    """How a product is cut, the offsets of a layer's columns of a and rows of b, and whether it is done transposed."""
+    from scratchnn_kernels.gemm_loops import Sizes
+    from scratchnn_kernels.tile import ROWS, TILE_BYTES
 
-    block = min(TILE_BYTES // itemsize, cols)
-    depth = max(64, PACKED_BYTES // (block * itemsize))
-    depth = -(-inner // -(-inner // depth))
-    return block, depth, np.arange(inner, dtype=np.int64) * a_col, np.arange(depth, dtype=np.int64) * block
+    block = TILE_BYTES // itemsize
+    pack_b = b_col != 1 or rows > ROWS
+    turned = pack_b and rows * (inner + cols) < inner * cols  # a is packed and the result turned, in b's stead
+    if turned:
+        rows, cols, a_row, a_col, b_row, b_col = cols, rows, b_col, b_row, a_col, a_row
+    depth = -(-inner // -(-inner // (PANEL_BYTES // TILE_BYTES)))
+    pack_a = -(-cols // block) > FEW_PANELS and rows > ROWS
+    rows_in_parts = -(-cols // block) < 2 * parts
+    room_b = -(-cols // block) * block * depth if pack_b else 0
+    room = room_b + (-(-GROUP // ROWS) + 1) * ROWS * depth * pack_a
+    k = np.arange(depth, dtype=np.int64)
+    tables = np.concatenate([k * (ROWS if pack_a else a_col), k * (block if pack_b else b_row)])
+    sizes = Sizes(
+        rows, inner, cols, a_row, a_col, b_row, b_col, depth, block, GROUP, pack_a, pack_b, turned, room_b,
+        -(-room // block) * block, rows_in_parts,
+    )  # fmt: skip
+    return sizes, tables, turned
 
 
 def _laid_out(a: Array) -> tuple[Array, int, int]:

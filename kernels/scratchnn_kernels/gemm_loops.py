@@ -1,46 +1,131 @@
-"""The jitted loops of the matrix product: a block of b is packed, then all rows of a go over it in register tiles."""
+"""The jitted loops of the matrix product: b is packed into panels, then rows of a go over these in register tiles.
+
+A panel holds `block` columns of a layer of b, `depth` rows, and stays in the L1 cache while a group of a's rows, which
+stays in the L2 cache, goes over it.
+"""
+
+from typing import NamedTuple
 
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.tile import ROWS, at, copy_run, tile
+from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
+from scratchnn_kernels.transpose import transpose
+
+
+class Sizes(NamedTuple):
+    """Of a product and of its cuts; strides count elements."""
+
+    rows: int
+    inner: int
+    cols: int
+    a_row: int
+    a_col: int
+    b_row: int
+    b_col: int
+    depth: int  # of a layer
+    block: int  # columns of a panel
+    group: int  # rows
+    pack_a: bool
+    pack_b: bool
+    turned: bool  # the result is wanted transposed
+    room_b: int  # of a part's scratch
+    room: int
+    rows_in_parts: bool  # else the columns
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def pack(b: Array, start: int, row: int, col: int, rows: int, cols: int, block: int, packed: Array) -> None:
-    """packed [rows, block] = b[start + k * row + j * col] for k < rows, j < cols."""
-    if col == 1:
-        for k in range(rows):
-            copy_run(at(b, start + k * row), cols, at(packed, k * block), b[0])
+def pack_b(b: Array, s: Sizes, left: int, right: int, k: int, steps: int, packed: Array, lowest: float) -> None:
+    """Panels [steps, block] one behind the other, of the rows k.. and columns left..right of b."""
+    if s.b_col == 1:
+        for line in range(steps):
+            for j in range(left, right, s.block):
+                to = at(packed, (j - left) * steps + line * s.block)
+                copy_run(at(b, (k + line) * s.b_row + j), min(s.block, right - j), to, lowest)
     else:
-        for j in range(cols):
-            line = b[start + j * col : start + j * col + (rows - 1) * row + 1]
-            for k in range(rows):
-                packed[k * block + j] = line[k * row]
+        for j in range(left, right, s.block):
+            width, first = min(s.block, right - j), (j - left) * steps
+            transpose(width, steps, b, j * s.b_col + k, s.b_col, packed, first, s.block, lowest)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def pack_a(
+    a: Array, s: Sizes, top: int, rows: int, k: int, steps: int, packed: Array, first: int, lowest: float
+) -> None:
+    """packed [steps, ROWS], from `first` on, of the columns k.. and `rows` rows of a."""
+    if s.a_col == 1:
+        transpose(rows, steps, a, top * s.a_row + k, s.a_row, packed, first, ROWS, lowest)
+    else:
+        for line in range(steps):
+            copy_run(at(a, top + (k + line) * s.a_col), rows, at(packed, first + line * ROWS), lowest)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def layer(
+    a: Array, b: Array, init: Array, sums: Array, tables: Array, s: Sizes, scratch: Array, top: int, end: int,
+    left: int, right: int, k: int, lowest: float,
+) -> None:  # fmt: skip
+    """sums += the share of one layer, in groups of rows, panels, tiles of rows; the first layer begins with init."""
+    steps, fresh = min(s.depth, s.inner - k), k == 0 and not s.turned
+    if s.pack_b:
+        pack_b(b, s, left, right, k, steps, scratch, lowest)
+    groups, tile_room = -(-(end - top) // s.group), ROWS * s.depth
+    for g in range(groups):
+        first, last = top + g * (end - top) // groups, top + (g + 1) * (end - top) // groups
+        tiles = -(-(last - first) // ROWS)
+        for j in range(left, right, s.block):
+            panel = at(scratch, (j - left) * steps) if s.pack_b else at(b, k * s.b_row + j)
+            for t in range(tiles):
+                m, stop = first + t * (last - first) // tiles, first + (t + 1) * (last - first) // tiles
+                packed = s.room_b + t * tile_room
+                if s.pack_a and j == left:
+                    pack_a(a, s, m, stop - m, k, steps, scratch, packed, lowest)
+                to = at(sums, m * s.cols + j)
+                tile(
+                    stop - m, min(s.block, right - j),
+                    at(scratch, packed) if s.pack_a else at(a, m * s.a_row + k * s.a_col),
+                    1 if s.pack_a else s.a_row, at(tables, 0), panel, at(tables, s.depth), steps,
+                    at(init, j) if fresh else to, 0 if fresh else s.cols, to, s.cols, lowest,
+                )  # fmt: skip
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def part(
+    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, number: int,
+    parts: int, lowest: float,
+) -> None:  # fmt: skip
+    """Some rows or columns of the result."""
+    top, end, left, right = 0, s.rows, 0, s.cols
+    if s.rows_in_parts:
+        top, end = number * s.rows // parts, (number + 1) * s.rows // parts
+    else:
+        panels = -(-s.cols // s.block)
+        left, right = number * panels // parts * s.block, min((number + 1) * panels // parts * s.block, s.cols)
+    if s.turned:
+        for m in range(top, end):
+            fill_run(right - left, at(sums, m * s.cols + left), init[m])
+    for k in range(0, s.inner, s.depth):
+        layer(a, b, init, sums, tables, s, scratch, top, end, left, right, k, lowest)
+    if s.turned:
+        transpose(
+            end - top, right - left, sums, top * s.cols + left, s.cols, out, left * s.rows + top, s.rows, lowest
+        )  # fmt: skip
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def gemm(
+    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, lowest: float
+) -> None:
+    """sums [rows, cols] = init + a b, where init is of the columns; or, turned, of the rows, and out = sums^T."""
+    part(a, b, init, sums, out, tables, s, scratch, 0, 1, lowest)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
-def gemm(
-    a: Array, a_row: int, a_steps: Array, b: Array, b_row: int, b_col: int, init: Array, floors: Array, out: Array,
-    cols: int, depth: int, block: int, lines: Array, scratch: Array, parts: int, rows_in_parts: bool,
+def gemm_in_parts(
+    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, lowest: float,
+    parts: int,
 ) -> None:  # fmt: skip
-    """out [rows, cols] = init [cols] + a b; the parts are of the rows, or of the blocks of columns."""
-    rows, inner, room = out.size // cols, a_steps.size, scratch.size // parts
-    blocks = -(-cols // block)
-    for part in prange(parts):
-        packed = scratch[part * room : (part + 1) * room]
-        lo, hi = (0, blocks) if rows_in_parts else (part * blocks // parts, (part + 1) * blocks // parts)
-        top, end = (part * rows // parts, (part + 1) * rows // parts) if rows_in_parts else (0, rows)
-        tiles = -(-(end - top) // ROWS)
-        for j in range(lo * block, min(hi * block, cols), block):
-            width = min(block, cols - j)
-            for k in range(0, inner, depth):
-                steps, last = min(depth, inner - k), k + depth >= inner
-                pack(b, k * b_row + j * b_col, b_row, b_col, steps, width, block, packed)
-                for t in range(tiles):
-                    m, stop = top + t * (end - top) // tiles, top + (t + 1) * (end - top) // tiles
-                    to = at(out, m * cols + j)
-                    tile(
-                        stop - m, width, at(a, m * a_row), a_row, at(a_steps, k), at(packed, 0), at(lines, 0), steps,
-                        to if k else at(init, j), cols if k else 0, to, cols, floors[1 if last else 0],
-                    )  # fmt: skip
+    """The same by several threads."""
+    for number in prange(parts):
+        mine = scratch[number * s.room : (number + 1) * s.room]
+        part(a, b, init, sums, out, tables, s, mine, number, parts, lowest)
