@@ -1,4 +1,4 @@
-"""Max-pooling, its gather and its scatter on the CPU: which Numba loops serve which memory order and window."""
+"""Max-pooling, its gather and its scatter on the CPU: which loops serve which memory order and window."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,61 +7,92 @@ from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.geometry import Window
 
+SIDE_BY_SIDE = (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)  # windows of 2x2 that do not overlap
+
 
 def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Array, Array]:
     """y and indices in the memory order of x."""
+    n, c, h, w = x.shape
+    oh, ow = window.output_size((h, w))
+    last = memory.channels_last(x)
+    shape = (n, oh, ow, c) if last else (n, c, oh, ow)
+    y, indices = memory.empty(shape, x.dtype), memory.empty(shape, index_type)
+    given = _in_order(x, last)
+    if window[:4] == SIDE_BY_SIDE and 2 * oh <= h and 2 * ow <= w:
+        _pool_2x2(given, y, indices, last)
+    else:
+        _pool(given, window, y, indices, last)
+    return (y.transpose(0, 3, 1, 2), indices.transpose(0, 3, 1, 2)) if last else (y, indices)
+
+
+def _pool_2x2(x: Array, y: Array, indices: Array, last: bool) -> None:
+    from scratchnn_kernels import max_pool_vectors as vectors
+
+    total = y.shape[0] * y.shape[1]  # rows of images, or planes
+    parts = threads.parts(x.size, total)
+    if parts == 1:
+        (vectors.images_2x2 if last else vectors.planes_2x2)(x, y, indices, 0, total)
+    else:
+        from scratchnn_kernels import max_pool_threaded as threaded
+
+        (threaded.images_2x2 if last else threaded.planes_2x2)(x, y, indices, total, parts)
+
+
+def _pool(x: Array, window: Window, y: Array, indices: Array, last: bool) -> None:
     from scratchnn_kernels import max_pool_loops as loops
     from scratchnn_kernels import max_pool_threaded as threaded
 
-    n, c, h, w = x.shape
-    oh, ow = window.output_size((h, w))
     (top, _), (left, _) = window.padding
     taps = (*window.kernel, *window.stride, top, left, *window.dilation)
-    side_by_side = taps == (2, 2, 2, 2, 0, 0, 1, 1) and 2 * oh <= h and 2 * ow <= w
-    last = memory.channels_last(x)
-    empty = memory.empty_channels_last if last else memory.empty
-    y, indices = empty((n, c, oh, ow), x.dtype), empty((n, c, oh, ow), index_type)
-    if last:
-        given, shape, kind = x.transpose(0, 2, 3, 1), (n * oh, ow, c), "images"
-        found, places = y.transpose(0, 2, 3, 1).reshape(shape), indices.transpose(0, 2, 3, 1).reshape(shape)
-    else:
-        given, shape, kind = np.ascontiguousarray(x).reshape(n * c, h, w), (n * c, oh, ow), "planes"
-        found, places = y.reshape(shape), indices.reshape(shape)
+    shape = (y.shape[0] * y.shape[1], *y.shape[2:])
+    given = x if last else x.reshape(shape[0], *x.shape[2:])
+    found, places = y.reshape(shape), indices.reshape(shape)
     parts = threads.parts(x.size, shape[0])
-    name = kind + "_2x2" * side_by_side
-    arguments = (given, found, places) if side_by_side else (given, taps, found, places)
-    getattr(loops if parts == 1 else threaded, name)(*arguments, *((0, shape[0]) if parts == 1 else (parts,)))
-    return y, indices
+    if parts == 1:
+        (loops.images if last else loops.planes)(given, taps, found, places, 0, shape[0])
+    else:
+        (threaded.images if last else threaded.planes)(given, taps, found, places, parts)
 
 
 def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:
     """Each cell the sum of what points at it, in the memory order of y; indices outside the plane are refused."""
+    n, c, oh, ow = y.shape
+    (h, w), last = size, memory.channels_last(y)
+    out = memory.empty((n, h, w, c) if last else (n, c, h, w), y.dtype)
+    given, places = _in_order(y, last), _in_order(indices, last)
+    # Most likely windows of 2x2 side by side; whether they are is seen on the way.
+    likely = h // 2 == oh > 0 and w // 2 == ow > 0 and indices.itemsize >= 4
+    if not (likely and _scatter_2x2(given, places, out, last)):
+        check_range(indices, size)
+        _scatter(given, places, out, last)
+    return out.transpose(0, 3, 1, 2) if last else out
+
+
+def _scatter_2x2(y: Array, indices: Array, out: Array, last: bool) -> bool:
+    """Whether it could be done."""
+    from scratchnn_kernels import max_pool_vectors as vectors
+
+    total = y.shape[0] * y.shape[1]
+    parts = threads.parts(out.size, total)
+    if parts == 1:
+        loop = vectors.scatter_images_2x2 if last else vectors.scatter_planes_2x2
+        return bool(loop(y, indices, out, 0, total))
+    from scratchnn_kernels import max_pool_threaded as threaded
+
+    loop = threaded.scatter_images_2x2 if last else threaded.scatter_planes_2x2
+    return bool(loop(y, indices, out, total, parts))
+
+
+def _scatter(y: Array, indices: Array, out: Array, last: bool) -> None:
     from scratchnn_kernels import max_pool_loops as loops
     from scratchnn_kernels import max_pool_threaded as threaded
 
-    n, c, oh, ow = y.shape
-    last = memory.channels_last(y)
-    out = (memory.empty_channels_last if last else memory.empty)((n, c, *size), y.dtype)
     given, places, cells = (_lines(a, last) for a in (y, indices, out))
     parts = threads.parts(out.size, len(given))
-    if size[0] // oh == 2 == size[1] // ow:  # most likely windows of 2x2 side by side
-        channels = given.shape[2]
-        if loops.side_by_side(places.reshape(len(given), oh, ow * channels), channels, size[1], 0, len(given)):
-            tail = (channels,) if last else ()
-            values, image = given.reshape(len(given), oh, ow, *tail), cells.reshape(len(given), *size, *tail)
-            bits = np.dtype(f"i{y.itemsize}")
-            name = "scatter_images_2x2" if last else "scatter_2x2"
-            range_ = (0, len(given)) if parts == 1 else (parts,)
-            getattr(loops if parts == 1 else threaded, name)(
-                values.view(bits), places.reshape(values.shape), image.view(bits), *range_
-            )
-            return out
-    check_range(indices, size)
     if parts == 1:
         loops.scatter(given, places, cells, 0, len(given))
     else:
         threaded.scatter(given, places, cells, parts)
-    return out
 
 
 def gather(plane: Array, indices: Array) -> Array:
@@ -71,14 +102,16 @@ def gather(plane: Array, indices: Array) -> Array:
 
     check_range(indices, plane.shape[2:])
     last = memory.channels_last(plane)
-    out = (memory.empty_channels_last if last else memory.empty)(indices.shape, plane.dtype)
-    cells, places, found = (_lines(a, last) for a in (plane, indices, out))
+    n, c, oh, ow = indices.shape
+    out = memory.empty((n, oh, ow, c) if last else (n, c, oh, ow), plane.dtype)
+    cells, places = _lines(_in_order(plane, last), last), _lines(_in_order(indices, last), last)
+    found = _lines(out, last)
     parts = threads.parts(out.size, len(found))
     if parts == 1:
         loops.gather(cells, places, found, 0, len(found))
     else:
         threaded.gather(cells, places, found, parts)
-    return out
+    return out.transpose(0, 3, 1, 2) if last else out
 
 
 def check_range(indices: Array, size: tuple[int, ...]) -> None:
@@ -87,9 +120,12 @@ def check_range(indices: Array, size: tuple[int, ...]) -> None:
         raise KernelError(f"indices run from {indices.min()} to {indices.max()}; a plane has {size[0] * size[1]} cells")
 
 
+def _in_order(a: Array, last: bool) -> Array:
+    """[N,C,H,W] as [N,H,W,C] if channels are to be last, contiguous; a view if it lies so."""
+    return np.ascontiguousarray(a.transpose(0, 2, 3, 1) if last else a)
+
+
 def _lines(a: Array, last: bool) -> Array:
-    """[N,C,H,W] as [N,H*W,C] or [N*C,H*W,1], contiguous; a view if it lies so."""
-    n, c, h, w = a.shape
-    if last:
-        return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).reshape(n, h * w, c)
-    return np.ascontiguousarray(a).reshape(n * c, h * w, 1)
+    """Contiguous [N,H,W,C] as [N,H*W,C], or [N,C,H,W] as [N*C,H*W,1]."""
+    one, two, three, four = a.shape
+    return a.reshape(one, two * three, four) if last else a.reshape(one * two, three * four, 1)
