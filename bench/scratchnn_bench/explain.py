@@ -7,10 +7,10 @@ import numpy as np
 
 from scratchnn_bench.geometry import Shape
 from scratchnn_bench.peak import Peak
-from scratchnn_kernels import TABLE, Array
+from scratchnn_kernels import TABLE, Array, conv2d_choices
 from scratchnn_kernels.dispatch import choose
 
-# The kernel behind each pass of a layer.
+# The kernel behind each pass of a layer, and its place among conv2d_choices.
 KERNELS = {
     "conv": {"forward": "conv2d", "dX": "conv2d_input_grad", "dW": "conv2d_weight_grad"},
     "convT": {"forward": "conv2d_input_grad", "dX": "conv2d", "dW": "conv2d_weight_grad"},
@@ -33,7 +33,18 @@ def explain(shape: Shape, peak: Peak) -> Iterator[str]:
         "(Winograd, FFT) can go below the arithmetic"
     )
     for name, op in KERNELS[shape.kind].items():
-        yield f"{name:8} {op:20} {served_by(op, x, weight)}"
+        served = served_by(op, x, weight) if shape.kind == "linear" else algorithm_of(op, shape)
+        yield f"{name:8} {op:20} {served}"
+
+
+def algorithm_of(op: str, shape: Shape) -> str:
+    """The algorithm that the convolution's rule chooses, why, and the others that `impl=` can name."""
+    image, channels = (shape.x_shape, shape.outs) if shape.kind == "conv" else (shape.y_shape, shape.ins)
+    n, c, h, w = image
+    choices = conv2d_choices((n, c, h, w), channels, shape.kernel, **shape.options)
+    choice = choices[list(KERNELS["conv"].values()).index(op)]
+    others = ", ".join(other for other in TABLE[op] if other != choice.algorithm)
+    return f"served by {choice.algorithm!r}: {choice.why}; impl= also takes {others}"
 
 
 def served_by(op: str, *arrays: Array) -> str:

@@ -45,7 +45,7 @@ class Shape:
         return 2.0 * places * self.ins * self.outs * self.kernel[0] * self.kernel[1] / self.groups
 
     @property
-    def options(self) -> dict[str, int]:
+    def options(self) -> dict[str, Any]:
         """The geometry as arguments of Conv2d."""
         return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
 
@@ -54,7 +54,7 @@ class Shape:
         if self.kind == "linear":
             return Linear(self.ins, self.outs, rng=rng)  # type: ignore[arg-type]
         kind = Conv2d if self.kind == "conv" else ConvTranspose2d
-        return kind(self.ins, self.outs, self.kernel, rng=rng, **self.options)  # type: ignore[arg-type]
+        return kind(self.ins, self.outs, self.kernel, rng=rng, **self.options)
 
     def __str__(self) -> str:
         if self.kind == "linear":

@@ -22,7 +22,7 @@ def get_threads() -> int:
 
 
 def set_threads(threads: int) -> None:
-    """Use so many threads from now on; more than the machine's cores are as many as it has."""
+    """Use so many threads from now on; more than the machine has cores take turns, and split the work as finely."""
     global _threads, _told
     if threads < 1:
         raise ValueError(f"threads={threads}; at least 1 is expected")

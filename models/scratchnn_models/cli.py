@@ -93,6 +93,7 @@ def train(
     resume: opt.Resume = None,
     hash_every: opt.HashEvery = None,
     deterministic: opt.Deterministic = False,
+    exact: opt.Exact = False,
     results: opt.Results = None,
     json: Json = False,
 ) -> None:
@@ -103,7 +104,7 @@ def train(
     from scratchnn_models import train as training
 
     changes = _given(epochs=epochs, batch_size=batch_size, lr=lr, data=data)
-    manner = _given(hash_every=hash_every, deterministic=deterministic or None)
+    manner = _given(hash_every=hash_every, deterministic=deterministic or None, exact=exact or None)
     if resume is not None and (changes or manner or _given(out=out, seed=seed, seeds=seeds, results=results)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
     if seed is not None and seeds is not None:
@@ -218,6 +219,16 @@ def data(
     state = describe(name)
     typer.echo(f"{name}: {state['state']}")
     _end(json, dict(state))
+
+
+@app.command()
+def warmup(dtype: opt.Precision = "float32", json: Json = False) -> None:
+    """Compile all kernels now, so that nothing waits for it later; a few minutes, once on a machine."""
+    from scratchnn_models import warmup as warming
+
+    report = warming.warm(dtype)
+    typer.echo(f"compiled {report['kernels']} kernels for {dtype} in {report['seconds']} s")
+    _end(json, report)
 
 
 def _given(**values: Any) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def examine() -> list[Finding]:
         Finding("scratchnn", True, f"{version('scratchnn')}, commit {commit()}"),
         Finding("processor", True, f"{processor()}, {os.cpu_count()} cores"),
         _numpy(),
-        _numba(),
+        *_numba(),
         _cupy(),
         _package("torch", "opponent and oracle only", "pip install 'scratchnn[bench]'"),
         *_data(),
@@ -43,10 +43,14 @@ def _numpy() -> Finding:
     return Finding("numpy", True, f"{numpy.__version__}, {', '.join(blas) or 'BLAS unknown'}")
 
 
-def _numba() -> Finding:
+def _numba() -> list[Finding]:
     if find_spec("numba") is None:
-        return Finding("numba", False, "missing, so the slow reference kernels are used; pip install numba")
-    return Finding("numba", True, version("numba"))
+        return [Finding("numba", False, "missing, so the slow reference kernels are used; pip install numba")]
+    from scratchnn_kernels import get_threads, tile  # the latter imports Numba
+
+    cache = Path(tile.tile.stats.cache_path)
+    state = f"{get_threads()} threads, vectors of {8 * tile.VECTOR_BYTES} bits, compiled code in {cache}"
+    return [Finding("numba", True, version("numba")), Finding("kernels", True, state)]
 
 
 def _cupy() -> Finding:

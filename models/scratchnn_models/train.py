@@ -4,18 +4,22 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import scratchnn_kernels as kernels
 from scratchnn import data
 from scratchnn.errors import FileError, ScratchnnError
 from scratchnn_models import catalog, results
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.loop import Task, fit
 from scratchnn_models.run import Run
+from scratchnn_models.warmup import compiling
+
+COMPILING = "compiling kernels: once on this machine, and up to a minute; `scratchnn warmup` compiles all of them"
 
 
 def begun(
@@ -24,11 +28,11 @@ def begun(
 ) -> dict[str, Any]:  # fmt: skip
     """Train `model` by its recipe with these changes; returns what it reports.
 
-    `manner` may hold hash_every and deterministic: they change no recipe, and a resumed run goes on with them.
+    `manner` may hold hash_every, deterministic and exact: they change no recipe, and a resumed run goes on with them.
     """
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
     run, task = _new(model, changes, seed, folder, manner or {})
-    with limited(_threads(run, threads)), _going_on_by(*_resuming(model, folder, threads)):
+    with conducted(run.config, threads), _going_on_by(*_resuming(model, folder, threads)):
         return _completed(run, task)
 
 
@@ -37,7 +41,7 @@ def resumed(model: str, folder: Path, threads: int | None) -> dict[str, Any]:
     run = Run.reopen(folder)
     if run.config["model"] != model:
         raise ScratchnnError(f"{folder} is a run of {run.config['model']}, not of {model}")
-    with limited(_threads(run, threads)), _going_on_by(*_resuming(model, folder, threads)):
+    with conducted(run.config, threads), _going_on_by(*_resuming(model, folder, threads)):
         return _continued(run)
 
 
@@ -50,7 +54,7 @@ def over_seeds(
     recipe = asdict(replace(catalog.module(model).Recipe(), **changes))
     manner = manner or {}
     reports = []
-    with limited(1 if manner.get("deterministic") else threads), _going_on_by(*sys.argv[1:]):
+    with conducted({"model": model, **manner}, threads), _going_on_by(*sys.argv[1:]):
         for seed in range(count):
             own = folder / f"seed-{seed}"
             if not (own / "config.toml").exists():
@@ -71,26 +75,39 @@ def evaluated(folder: Path, threads: int | None) -> dict[str, Any]:
     recipe = _recipe(of, run)
     if run.result() is None:
         raise FileError(f"{folder} is not finished; go on with: {_command(*_resuming(model, folder, None))}")
-    with limited(_threads(run, threads)):
+    with conducted(run.config, threads):
         return {"model": model, "run": str(folder), **of.evaluate(run, _dataset(recipe.data))}
 
 
 @contextmanager
+def conducted(config: dict[str, Any], threads: int | None) -> Iterator[None]:
+    """Compute as a run's configuration asks for, and say so when kernels must be compiled first."""
+    exact = config.get("exact", False)
+    if not isinstance(exact, bool):
+        raise FileError(f"config.toml is damaged: its 'exact' is {exact!r}")
+    # With more threads, sums are cut in other places and round otherwise: BLAS's, and the kernels' weight gradients.
+    allowed = 1 if config.get("deterministic") else threads
+    precision = kernels.exact_convolutions() if exact else nullcontext()
+    with limited(allowed), precision, compiling(lambda: _say(f"{config['model']}  {COMPILING}")):
+        yield
+
+
+@contextmanager
 def limited(threads: int | None) -> Iterator[None]:
-    """Let BLAS use this many threads (Numba's kernels here are serial)."""
+    """Let BLAS and the kernels use this many threads; None leaves both as they are."""
     if threads is None:
         yield
         return
     import numpy  # noqa: F401  threadpoolctl sees only libraries that are loaded
     from threadpoolctl import threadpool_limits
 
+    before = kernels.get_threads()
     with threadpool_limits(threads):
-        yield
-
-
-def _threads(run: Run, threads: int | None) -> int | None:
-    """A deterministic run has one BLAS thread: with more, a sum is cut in other places and rounds otherwise."""
-    return 1 if run.config.get("deterministic") else threads
+        kernels.set_threads(threads)
+        try:
+            yield
+        finally:
+            kernels.set_threads(before)
 
 
 def _new(model: str, changes: dict[str, Any], seed: int, folder: Path, manner: dict[str, Any]) -> tuple[Run, Task]:
@@ -160,4 +177,8 @@ def _spread(model: str, reports: list[dict[str, Any]], record: Path | None) -> d
 
 
 def _dataset(name: str) -> data.Dataset:
-    return data.load(name, report=lambda line: print(line, file=sys.stderr, flush=True))
+    return data.load(name, report=_say)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
