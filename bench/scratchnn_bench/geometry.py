@@ -2,6 +2,9 @@
 
 import re
 from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
 
 from scratchnn import Conv2d, ConvTranspose2d, Layer, Linear
 from scratchnn.errors import ScratchnnError
@@ -49,10 +52,10 @@ class Shape:
         """The geometry as arguments of Conv2d."""
         return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
 
-    def layer(self, rng: object = None) -> Layer:
+    def layer(self, rng: np.random.Generator | None = None) -> Layer:
         """The scratchnn layer of this shape."""
         if self.kind == "linear":
-            return Linear(self.ins, self.outs, rng=rng)  # type: ignore[arg-type]
+            return Linear(self.ins, self.outs, rng=rng)
         kind = Conv2d if self.kind == "conv" else ConvTranspose2d
         return kind(self.ins, self.outs, self.kernel, rng=rng, **self.options)
 
