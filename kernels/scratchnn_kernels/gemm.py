@@ -1,6 +1,7 @@
 """The matrix product out of register tiles (see tile.py), threaded like all other kernels.
 
-BLAS's threads and Numba's would take the cores from each other (see threads.py).
+BLAS's threads and Numba's would take the cores from each other (see threads.py); it serves where it has no use for
+threads, because the product is small.
 """
 
 from functools import lru_cache
@@ -13,6 +14,8 @@ from scratchnn_kernels.check import Array
 
 PANEL_BYTES = 32 << 10  # two thirds of an L1 cache
 GROUP = 126  # rows of a, of which a layer takes a sixteenth of an L2 cache
+FEW_PRODUCTS = 1 << 18  # OpenBLAS takes a second thread from four times as many on
+FEW_WEIGHTS = 9000  # and of a matrix times a vector, from 9,216 on
 FEW_PANELS = 8  # so often rows of a are read in place; more often they are packed
 
 
@@ -25,6 +28,9 @@ def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
     if not inner or not out.size:
         out[...] = 0 if bias is None else bias
         return out
+    if rows * inner * cols <= FEW_PRODUCTS and (rows > 1 or inner * cols <= FEW_WEIGHTS):
+        np.matmul(a, b, out=out)
+        return out if bias is None else np.add(out, bias, out=out)
     (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
     parts = threads.parts(rows * inner * cols, rows)
     sizes, tables, turned = _plan(rows, inner, cols, *a_strides, *b_strides, parts, a.itemsize)

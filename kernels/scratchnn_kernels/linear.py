@@ -8,6 +8,7 @@ linear_weight_grad  dw[o,i]  = sum_.. dy[..,o] x[..,i]
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import choose, register
+from scratchnn_kernels.gemm import matmul
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | None = None) -> Array:
@@ -19,8 +20,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | No
         raise KernelError(f"x is {check.describe(x)}; [N,..,{weight.shape[1]}] is expected")
     if bias is not None:
         check.same_shape("bias", bias, weight.shape[:1])
-    y: Array = choose("linear", impl, x, weight)(x, weight)
-    return y if bias is None else y + bias
+        check.same_precision("bias", bias, "x", x)
+    # A complex bias alone needs the reference too: that is how the complex step differentiates along it.
+    y: Array = choose("linear", impl, x, weight, x if bias is None else bias)(x, weight, bias)
+    return y
 
 
 def linear_input_grad(dy: Array, weight: Array, *, impl: str | None = None) -> Array:
@@ -47,8 +50,9 @@ def linear_weight_grad(dy: Array, x: Array, *, impl: str | None = None) -> Array
 # --- reference: the sums above are matrix products, which BLAS does at the machine's peak ---
 
 
-def _linear_reference(x: Array, weight: Array) -> Array:
-    return x @ weight.T
+def _linear_reference(x: Array, weight: Array, bias: Array | None) -> Array:
+    y: Array = x @ weight.T
+    return y if bias is None else y + bias
 
 
 def _linear_input_grad_reference(dy: Array, weight: Array) -> Array:
@@ -59,6 +63,23 @@ def _linear_weight_grad_reference(dy: Array, x: Array) -> Array:
     return dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
 
 
-register("linear", reference=_linear_reference)
-register("linear_input_grad", reference=_linear_input_grad_reference)
-register("linear_weight_grad", reference=_linear_weight_grad_reference)
+# --- CPU: the same products out of register tiles, and the bias where a sum begins ---
+
+
+def _linear_cpu(x: Array, weight: Array, bias: Array | None) -> Array:
+    y = matmul(x.reshape(-1, x.shape[-1]), weight.T, bias)
+    return y.reshape(*x.shape[:-1], len(weight))
+
+
+def _linear_input_grad_cpu(dy: Array, weight: Array) -> Array:
+    dx = matmul(dy.reshape(-1, dy.shape[-1]), weight)
+    return dx.reshape(*dy.shape[:-1], weight.shape[1])
+
+
+def _linear_weight_grad_cpu(dy: Array, x: Array) -> Array:
+    return matmul(dy.reshape(-1, dy.shape[-1]).T, x.reshape(-1, x.shape[-1]))
+
+
+register("linear", reference=_linear_reference, cpu=_linear_cpu)
+register("linear_input_grad", reference=_linear_input_grad_reference, cpu=_linear_input_grad_cpu)
+register("linear_weight_grad", reference=_linear_weight_grad_reference, cpu=_linear_weight_grad_cpu)
