@@ -8,7 +8,8 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.plans import Plan, Source, gather_plan, weight_plan
+from scratchnn_kernels.conv2d.order import as_channels_last, flat, read
+from scratchnn_kernels.conv2d.plans import Plan, gather_plan, weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
@@ -55,32 +56,3 @@ def _gather(x: Array, weight: Array, bias: Array | None, plan: Plan, y: Array) -
         plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, len(x),
         memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip
-
-
-def read(x: Array) -> tuple[Array, Source]:
-    """x, or a copy if it lies neither as N C H W nor as N H W C; and its description."""
-    last = _channels_last(x)
-    if not last and not x.flags.c_contiguous:
-        x = np.ascontiguousarray(x)
-    _, c, h, w = x.shape
-    return x, Source(c, h, w, last)
-
-
-def as_channels_last(x: Array) -> Array:
-    """x, or a copy that lies as N H W C."""
-    if _channels_last(x):
-        return x
-    moved = memory.empty_channels_last(x.shape, x.dtype)
-    moved[...] = x
-    return moved
-
-
-def flat(x: Array) -> Array:
-    """The numbers of an image that `read` gave, in the order in which they lie."""
-    return (x.transpose(0, 2, 3, 1) if _channels_last(x) else x).reshape(-1)
-
-
-def _channels_last(x: Array) -> bool:
-    """Whether x lies as N H W C, also if that is N C H W at once."""
-    last: bool = x.transpose(0, 2, 3, 1).flags.c_contiguous
-    return last

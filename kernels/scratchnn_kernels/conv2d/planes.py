@@ -10,7 +10,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.direct import flat, read
+from scratchnn_kernels.conv2d.order import flat, read
 from scratchnn_kernels.conv2d.plans import Plan, gather_plan, planes_weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window

@@ -11,21 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.order import Source
 from scratchnn_kernels.conv2d.sweep import Phase, Sweep, adjoint_sweep, forward_sweep
 from scratchnn_kernels.geometry import Window
 
 PIECE_BYTES = 1 << 18  # of the source; an eighth of an L2 cache
 WEIGHT_BYTES = 24 << 10  # of a block of weights: half of an L1 cache
 PLANES_IN_PLACE = 16  # so many planes are read in place; more would fall on the same lines of the L1 cache
-
-
-class Source(NamedTuple):
-    """The images that are read: size, and whether they lie channels-last."""
-
-    channels: int
-    height: int
-    width: int
-    last: bool
 
 
 class Plan(NamedTuple):

@@ -13,8 +13,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d.direct import flat, read
-from scratchnn_kernels.conv2d.plans import Source
+from scratchnn_kernels.conv2d.order import Source, flat, read
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
