@@ -156,6 +156,11 @@ def images(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def matrices(draw: st.DrawFn) -> Call:
+    return Call((Numbers(draw)(draw(batches), draw(st.integers(1, 40))),), {})
+
+
+@st.composite
 def softmaxes(draw: st.DrawFn, arrays: int) -> Call:
     shape, numbers = draw(shapes(2, 4)), Numbers(draw)
     axis = draw(st.integers(1, len(shape) - 1))
@@ -205,7 +210,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "linear_input_grad": linears("dy", "weight"),
     "linear_weight_grad": linears("dy", "x"),
     **{op: convolutions(*terms) for op, terms in CONV_TERMS.items()},
-    "channel_sum": images(),
+    "channel_sum": images() | matrices(),
     "max_pool2d": max_pools("x"),
     "max_pool2d_gather": max_pools("x", "winners"),
     "max_pool2d_scatter": max_pools("y", "winners", "size"),

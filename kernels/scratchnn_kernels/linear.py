@@ -37,13 +37,16 @@ def linear_input_grad(dy: Array, weight: Array, *, impl: str | None = None) -> A
     return dx
 
 
-def linear_weight_grad(dy: Array, x: Array, *, impl: str | None = None) -> Array:
-    """dy [..,O], x [..,I] -> dw [O,I], summed over all leading axes."""
+def linear_weight_grad(dy: Array, x: Array, *, total: Array | None = None, impl: str | None = None) -> Array:
+    """dy [..,O], x [..,I] -> dw [O,I], summed over all leading axes; added to `total`, if one is given."""
     check.floating("dy", dy)
     check.floating("x", x)
     check.same_precision("dy", dy, "x", x)
     check.same_shape("dy", dy, (*x.shape[:-1], dy.shape[-1]))
-    dw: Array = choose("linear_weight_grad", impl, dy, x)(dy, x)
+    if total is not None:
+        check.same_shape("total", total, (dy.shape[-1], x.shape[-1]))
+    kernel = choose("linear_weight_grad", impl, dy, x, x if total is None else total)
+    dw: Array = kernel(dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]), total)
     return dw
 
 
@@ -59,8 +62,11 @@ def _linear_input_grad_reference(dy: Array, weight: Array) -> Array:
     return dy @ weight
 
 
-def _linear_weight_grad_reference(dy: Array, x: Array) -> Array:
-    return dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+def _linear_weight_grad_reference(dy: Array, x: Array, total: Array | None) -> Array:
+    if total is None:
+        return dy.T @ x
+    total += dy.T @ x
+    return total
 
 
 # --- CPU: the same products out of register tiles, and the bias where a sum begins ---
@@ -76,8 +82,11 @@ def _linear_input_grad_cpu(dy: Array, weight: Array) -> Array:
     return dx.reshape(*dy.shape[:-1], weight.shape[1])
 
 
-def _linear_weight_grad_cpu(dy: Array, x: Array) -> Array:
-    return matmul(dy.reshape(-1, dy.shape[-1]).T, x.reshape(-1, x.shape[-1]))
+def _linear_weight_grad_cpu(dy: Array, x: Array, total: Array | None) -> Array:
+    if total is None or total.flags.c_contiguous:
+        return matmul(dy.T, x, total=total)
+    total += matmul(dy.T, x)
+    return total
 
 
 register("linear", reference=_linear_reference, cpu=_linear_cpu)
