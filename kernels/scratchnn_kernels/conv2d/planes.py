@@ -51,11 +51,12 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     (x, source), dy = read(x), np.ascontiguousarray(dy)
     plan = planes_weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.pieces * len(x))
-    shape = (dy.shape[1], x.shape[1] // groups, *window.kernel)
+    taps, taps_w = window.kernel
+    shape = (dy.shape[1], taps, x.shape[1] // groups, taps_w)
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
     harvest_planes(
-        flat(x), dy.reshape(-1), plan.frame, plan.cut, plan.tap_rows, plan.tap_cols, len(x), plan.pieces, plan.rows,
+        flat(x), dy.reshape(-1), plan.frame, plan.cut, plan.tap_rows, plan.columns, len(x), plan.pieces, plan.rows,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
-    return dw.reshape(shape)
+    return np.ascontiguousarray(dw.reshape(shape).swapaxes(1, 2))

@@ -20,24 +20,25 @@ def fill_planes(x: Array, image: int, frame: Any, top: int, rows: int, buffer: A
     """
     step, zero = frame.step_col, x.dtype.type(0)
     across = frame.cols // step
-    for c in range(frame.channels):
-        for r in range(rows):
-            for q in range(step):
-                start = ((c * rows + r) * step + q) * across
-                first = frame.first_col + q
-                lo = max(0, -(first // step))
-                hi = max(lo, min(across, (frame.width - 1 - first) // step + 1))
-                if not 0 <= top + r < frame.height:
-                    lo = hi = 0
-                fill_run(lo, at(buffer, start), zero)
-                fill_run(across - hi, at(buffer, start + hi), zero)
-                origin = (
-                    image * frame.image + (top + r) * frame.row + c * frame.channel + (first + lo * step) * frame.col
-                )
+    above, below = min(rows, max(0, -top)), max(0, min(rows, frame.height - top))
+    for q in range(step):
+        first = frame.first_col + q
+        lo = min(across, max(0, -(first // step)))
+        hi = max(lo, min(across, (frame.width - 1 - first) // step + 1))
+        for c in range(frame.channels):
+            start = (c * rows * step + q) * across
+            origin = image * frame.image + top * frame.row + c * frame.channel + (first + lo * step) * frame.col
+            for r in range(rows):
+                line = start + r * step * across
+                if r < above or r >= below:
+                    fill_run(across, at(buffer, line), zero)
+                    continue
+                fill_run(lo, at(buffer, line), zero)
+                fill_run(across - hi, at(buffer, line + hi), zero)
                 if step * frame.col == 1:
-                    copy_run(at(x, origin), hi - lo, at(buffer, start + lo), zero)
+                    copy_run(at(x, origin + r * frame.row), hi - lo, at(buffer, line + lo), zero)
                 else:
-                    source, target = x[origin:], buffer[start + lo :]
+                    source, target = x[origin + r * frame.row :], buffer[line + lo :]
                     for i in range(hi - lo):
                         target[i] = source[i * step * frame.col]
 
@@ -115,19 +116,19 @@ class PlaneCut(NamedTuple):
 
     groups: int
     group_out: int
-    group_in: int
-    taps: int
-    taps_w: int
+    taps: int  # rows of the kernel
+    columns: int  # of each row: its taps in every in-channel of a group
+    group_step: int  # from the in-channels of a group to those of the next
     height: int
     width: int
 
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 def harvest_planes(
-    x: Array, dy: Array, frame: Any, cut: Any, tap_rows: Array, tap_cols: Array, images: int, image_pieces: int,
+    x: Array, dy: Array, frame: Any, cut: Any, tap_rows: Array, columns: Array, images: int, image_pieces: int,
     piece_rows: int, scratch: Array, sums: Array, parts: int,
 ) -> None:  # fmt: skip
-    """sums[part] [O,C/G,K,L] += the weights' gradient from the part's pieces."""
+    """sums[part] [O,K,C/G,L] += the weights' gradient from the part's pieces."""
     pieces, room, size = images * image_pieces, scratch.size // parts, sums.size // parts
     for part in prange(parts):
         buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
@@ -136,35 +137,32 @@ def harvest_planes(
             rows = (piece_rows - 1) * frame.step_row + frame.span
             if frame.copied:
                 fill_planes(x, image, frame, top * frame.step_row + frame.first_row, rows, buffer)
-                source, row, channel = at(buffer, 0), frame.cols, rows * frame.cols
+                source, row = at(buffer, 0), frame.cols
             else:
-                source = at(x, image * frame.image + top * frame.step_row * frame.row)
-                row, channel = frame.row, frame.channel
+                source, row = at(x, image * frame.image + top * frame.step_row * frame.row), frame.row
             lines = min(piece_rows, cut.height - top)
             row *= frame.step_row
-            harvest_planes_piece(source, row, channel, dy, cut, tap_rows, tap_cols, image, top, lines, own)
+            harvest_planes_piece(source, row, dy, cut, tap_rows, columns, image, top, lines, own)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def harvest_planes_piece(
-    source: int, row: int, channel: int, dy: Array, cut: Any, tap_rows: Array, tap_cols: Array, image: int, top: int,
-    lines: int, sums: Array,
+    source: int, row: int, dy: Array, cut: Any, tap_rows: Array, columns: Array, image: int, top: int, lines: int,
+    sums: Array,
 ) -> None:  # fmt: skip
     """Add what `lines` rows of positions give; `source` is the address of what position `top` reads."""
-    plane, kernel = cut.height * cut.width, cut.taps * cut.taps_w
-    m_tiles, q_tiles = -(-cut.group_out // DOT_ROWS), -(-cut.taps_w // DOT_COLS)
+    plane = cut.height * cut.width
+    m_tiles, q_tiles = -(-cut.group_out // DOT_ROWS), -(-cut.columns // DOT_COLS)
     for g in range(cut.groups):
-        for c in range(cut.group_in):
+        for t in range(m_tiles):
+            m, m_end = t * cut.group_out // m_tiles, (t + 1) * cut.group_out // m_tiles
+            o = g * cut.group_out + m
+            gradient = at(dy, ((image * cut.groups * cut.group_out + o) * cut.height + top) * cut.width)
             for k in range(cut.taps):
-                taps = source + ((g * cut.group_in + c) * channel + tap_rows[k]) * dy.itemsize
-                for t in range(m_tiles):
-                    m, m_end = t * cut.group_out // m_tiles, (t + 1) * cut.group_out // m_tiles
-                    o = g * cut.group_out + m
-                    gradient = at(dy, ((image * cut.groups * cut.group_out + o) * cut.height + top) * cut.width)
-                    for u in range(q_tiles):
-                        q, q_end = u * cut.taps_w // q_tiles, (u + 1) * cut.taps_w // q_tiles
-                        out = at(sums, ((o * cut.group_in + c) * cut.taps + k) * cut.taps_w + q)
-                        dot_tile(
-                            m_end - m, q_end - q, gradient, plane, cut.width, taps, at(tap_cols, q), row, lines,
-                            cut.width, out, cut.group_in * kernel, dy.dtype.type(0),
-                        )  # fmt: skip
+                taps = source + (g * cut.group_step + tap_rows[k]) * dy.itemsize
+                for u in range(q_tiles):
+                    q, q_end = u * cut.columns // q_tiles, (u + 1) * cut.columns // q_tiles
+                    dot_tile(
+                        m_end - m, q_end - q, gradient, plane, cut.width, taps, at(columns, q), row, lines, cut.width,
+                        at(sums, (o * cut.taps + k) * cut.columns + q), cut.taps * cut.columns, dy.dtype.type(0),
+                    )  # fmt: skip

@@ -190,12 +190,12 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
 
 
 class PlanesWeightPlan(NamedTuple):
-    """Frame and cut (see planes_loops.py), the places of the kernel's rows and columns, and sizes."""
+    """Frame and cut (see planes_loops.py), the places of the kernel's rows and of the columns, and sizes."""
 
     frame: Any
     cut: Any
     tap_rows: Array
-    tap_cols: Array
+    columns: Array
     rows: int  # of positions of a piece
     pieces: int  # of an image
     scratch: int
@@ -206,15 +206,17 @@ class PlanesWeightPlan(NamedTuple):
 def planes_weight_plan(
     window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
 ) -> PlanesWeightPlan:
-    """The plan of conv2d_weight_grad for few out-channels."""
+    """The plan of conv2d_weight_grad by planes."""
     from scratchnn_kernels.conv2d.planes_loops import PlaneCut
 
-    o, oh, ow = out_shape
+    (o, oh, ow), group_in, (taps, taps_w) = out_shape, source.channels // groups, window.kernel
     sweep = forward_sweep(window, (source.height, source.width))
     frame, rows, pieces = framed(sweep, source, dtype.itemsize, planes=True)
-    offsets = _offsets(sweep, frame, rows, source.channels, planes=True).reshape(window.kernel)
-    cut = PlaneCut(groups, o // groups, source.channels // groups, *window.kernel, oh, ow)
+    offsets = _offsets(sweep, frame, rows, 1, planes=True).reshape(taps, taps_w, source.channels)
+    columns = (offsets[0] - offsets[0, 0, 0])[:, :group_in].T.reshape(-1)  # [C/G,L]
+    step = offsets[0, 0, group_in] - offsets[0, 0, 0] if groups > 1 else 0
+    cut = PlaneCut(groups, o // groups, taps, columns.size, int(step), oh, ow)
     return PlanesWeightPlan(
-        frame, cut, np.ascontiguousarray(offsets[:, 0]), offsets[0] - offsets[0, 0], rows, pieces,
-        buffer_size(frame, rows) if frame.copied else 0, o * (source.channels // groups) * offsets.size * oh * ow,
+        frame, cut, np.ascontiguousarray(offsets[:, 0, 0]), np.ascontiguousarray(columns), rows, pieces,
+        buffer_size(frame, rows) if frame.copied else 0, o * group_in * taps * taps_w * oh * ow,
     )  # fmt: skip
