@@ -18,7 +18,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     x, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(x, weight, bias, gather_plan(False, False, window, source, out, groups, x.dtype), y)
+    _gather(x, weight, bias, gather_plan("direct", False, window, source, out, groups, x.dtype), y)
     return y
 
 
@@ -28,7 +28,7 @@ def input_grad(
     dy, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(dy, weight, bias, gather_plan(False, True, window, source, out, groups, dy.dtype), dx)
+    _gather(dy, weight, bias, gather_plan("direct", True, window, source, out, groups, dy.dtype), dx)
     return dx
 
 

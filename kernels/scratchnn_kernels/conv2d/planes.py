@@ -20,7 +20,7 @@ def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: 
     x, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty((len(x), *out), x.dtype)
-    _gather(x, weight, bias, gather_plan(True, False, window, source, out, groups, x.dtype), y)
+    _gather(x, weight, bias, gather_plan("planes", False, window, source, out, groups, x.dtype), y)
     return y
 
 
@@ -30,14 +30,14 @@ def input_grad(
     dy, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty((len(dy), *out), dy.dtype)
-    _gather(dy, weight, bias, gather_plan(True, True, window, source, out, groups, dy.dtype), dx)
+    _gather(dy, weight, bias, gather_plan("planes", True, window, source, out, groups, dy.dtype), dx)
     return dx
 
 
 def _gather(x: Array, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
     from scratchnn_kernels.conv2d.planes_loops import gather_planes
 
-    parts = threads.parts(plan.work * len(x), plan.target.pieces * len(x))
+    parts = threads.parts(plan.work * len(x), plan.target.groups * plan.target.pieces * len(x))
     spread = plan.zeros if bias is None else np.repeat(bias, plan.target.block)
     gather_planes(
         flat(x), plan.frame, plan.phases, plan.offsets, plan.lines, np.take(weight, plan.order), spread, plan.floors,
@@ -50,13 +50,12 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
 
     (x, source), dy = read(x), np.ascontiguousarray(dy)
     plan = planes_weight_plan(window, source, dy.shape[1:], groups, x.dtype)
-    parts = threads.parts(plan.work * len(x), plan.pieces * len(x))
-    taps, taps_w = window.kernel
-    shape = (dy.shape[1], taps, x.shape[1] // groups, taps_w)
+    parts = threads.parts(plan.work * len(x), groups * plan.pieces * len(x))
+    shape = (dy.shape[1], x.shape[1] // groups, *window.kernel)
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
     harvest_planes(
-        flat(x), dy.reshape(-1), plan.frame, plan.cut, plan.tap_rows, plan.columns, len(x), plan.pieces, plan.rows,
+        flat(x), dy.reshape(-1), plan.frame, plan.cut, plan.columns, len(x), plan.pieces, plan.rows,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
-    return np.ascontiguousarray(dw.reshape(shape).swapaxes(1, 2))
+    return dw.reshape(shape)

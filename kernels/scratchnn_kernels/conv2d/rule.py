@@ -1,6 +1,7 @@
 """Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
 
-planes      few out-channels: vectors along the pixels of a row
+planes      few channels, or 1x1 weight gradients, that lie in planes: vectors along the pixels of a row
+depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
 winograd    3x3 of stride 1 with many channels: a quarter of the products, off by 3e-6 of the largest result
 winograd_exact   the same with four ninths of the products, as exact as the sum itself
@@ -17,12 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import direct, im2col, planes, scatter, winograd
+from scratchnn_kernels.conv2d import depthwise, direct, im2col, planes, scatter, winograd
+from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
 
 FEW = 8  # channels: at most half of the lanes of a vector
 MANY = 32  # channels: Winograd's transforms cost as much as they save below
+WIDE = 12  # pixels of a row that fill most of a vector
 FULL = 0.7  # of the outputs of Winograd's tiles that must be wanted
 
 
@@ -34,6 +37,7 @@ class Choice(NamedTuple):
 
 
 GENERAL = Choice("direct", "the general case")
+DEPTHWISE = Choice("depthwise", "each channel by itself, and channels lie last")
 _exact = False
 
 
@@ -51,6 +55,7 @@ def exact_convolutions() -> Iterator[None]:
 def conv2d_choices(
     input_shape: tuple[int, int, int, int], out_channels: int, kernel_size: Pair, *, stride: Pair = 1,
     padding: Padding = 0, dilation: Pair = 1, groups: int = 1, dtype: npt.DTypeLike = np.float32,
+    channels_last: bool = False,
 ) -> list[Choice]:  # fmt: skip
     """What serves conv2d, conv2d_input_grad and conv2d_weight_grad of such a convolution, and why."""
     _, c, *size = input_shape
@@ -58,16 +63,20 @@ def conv2d_choices(
     out = (out_channels, *window.output_size((size[0], size[1])))
     exact = _to_be_exact(np.dtype(dtype))
     return [
-        forward_choice(window, groups, c, out, exact),
-        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact),
-        weight_grad_choice(window, groups, c, out, exact),
+        forward_choice(window, groups, c, out, exact, channels_last),
+        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact, channels_last),
+        weight_grad_choice(window, groups, c, out, exact, channels_last),
     ]
 
 
 @lru_cache(maxsize=1024)
-def forward_choice(window: Window, groups: int, channels: int, out: tuple[int, int, int], exact: bool) -> Choice:
-    """What serves conv2d from `channels` to out (O, OH, OW)."""
+def forward_choice(
+    window: Window, groups: int, channels: int, out: tuple[int, int, int], exact: bool, last: bool
+) -> Choice:
+    """What serves conv2d from `channels`, which lie last or not, to out (O, OH, OW)."""
     o, *size = out
+    if last and 1 < groups == channels == o:
+        return DEPTHWISE
     if o // groups <= FEW:
         return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
     return _winograd_choice(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
@@ -75,9 +84,11 @@ def forward_choice(window: Window, groups: int, channels: int, out: tuple[int, i
 
 @lru_cache(maxsize=1024)
 def input_grad_choice(
-    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool
+    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool, last: bool
 ) -> Choice:
-    """What serves conv2d_input_grad from dy (O, OH, OW) to `channels`."""
+    """What serves conv2d_input_grad from dy (O, OH, OW), whose channels lie last or not, to `channels`."""
+    if last and 1 < groups == channels == dy[0]:
+        return DEPTHWISE
     if channels // groups <= FEW:
         if groups == 1 and dy[0] > FEW:
             return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
@@ -86,8 +97,14 @@ def input_grad_choice(
 
 
 @lru_cache(maxsize=1024)
-def weight_grad_choice(window: Window, groups: int, channels: int, dy: tuple[int, int, int], exact: bool) -> Choice:
-    """What serves conv2d_weight_grad for x of `channels` and dy (O, OH, OW)."""
+def weight_grad_choice(
+    window: Window, groups: int, channels: int, dy: tuple[int, int, int], exact: bool, last: bool
+) -> Choice:
+    """What serves conv2d_weight_grad for x of `channels` and dy (O, OH, OW), whose channels lie last or not."""
+    if last and 1 < groups == channels == dy[0]:
+        return DEPTHWISE
+    if not last and (channels // groups <= FEW or window.kernel == (1, 1)) and dy[2] >= WIDE:
+        return Choice("planes", "dy lies in planes, and turning it would cost as much as the products")
     if dy[0] // groups <= FEW:
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
     return _winograd_choice(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
@@ -111,7 +128,7 @@ def _to_be_exact(dtype: Any) -> bool:
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
     out = (len(weight), *window.output_size(x.shape[2:]))
-    name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype))
+    name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype), is_channels_last(x))
     return FORWARD[name](x, weight, bias, window, groups)
 
 
@@ -119,12 +136,14 @@ def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
 ) -> Array:
     channels = weight.shape[1] * groups
-    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, _to_be_exact(dy.dtype))
+    exact, last = _to_be_exact(dy.dtype), is_channels_last(dy)
+    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, exact, last)
     return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    name, _ = weight_grad_choice(window, groups, x.shape[1], dy.shape[1:], _to_be_exact(x.dtype))
+    exact, last = _to_be_exact(x.dtype), is_channels_last(dy)
+    name, _ = weight_grad_choice(window, groups, x.shape[1], dy.shape[1:], exact, last)
     return WEIGHT_GRAD[name](dy, x, window, groups)
 
 
@@ -148,6 +167,7 @@ def _only_3x3(algorithm: Callable[..., Array], m: int) -> Callable[..., Array]:
 FORWARD: dict[str, Callable[..., Array]] = {
     "direct": direct.conv2d,
     "planes": planes.conv2d,
+    "depthwise": depthwise.conv2d,
     "winograd": _only_3x3(winograd.conv2d, 4),
     "winograd_exact": _only_3x3(winograd.conv2d, 2),
     "im2col": im2col.conv2d,
@@ -155,6 +175,7 @@ FORWARD: dict[str, Callable[..., Array]] = {
 INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.input_grad,
     "planes": planes.input_grad,
+    "depthwise": depthwise.input_grad,
     "scatter": scatter.input_grad,
     "winograd": _only_3x3(winograd.input_grad, 4),
     "winograd_exact": _only_3x3(winograd.input_grad, 2),
@@ -163,6 +184,7 @@ INPUT_GRAD: dict[str, Callable[..., Array]] = {
 WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.weight_grad,
     "planes": planes.weight_grad,
+    "depthwise": depthwise.weight_grad,
     "winograd": _only_3x3(winograd.weight_grad, 4),
     "winograd_exact": _only_3x3(winograd.weight_grad, 2),
     "im2col": im2col.weight_grad,
