@@ -2,8 +2,8 @@
 
 The axes in memory order are merged where neighbours are alike, which leaves a short word: r for an axis that is
 reduced, k for one that is kept, in capitals where the weight varies along it. Batch norm is rKr on NCHW and rK on
-channels-last, layer norm kR, instance norm kKr and krK, group norm kKRr. A word that no loop knows is left to the
-reference.
+channels-last, layer norm kR, instance norm kKr and krK, group norm kKRr and krKR. A word that no loop knows is left
+to the reference.
 """
 
 import re
@@ -19,7 +19,7 @@ from scratchnn_kernels.check import Array
 Shape = tuple[int, ...]
 
 SHORT = 128  # cells of a plane: below, cells of several planes are worked on together
-SPAN = 1024  # cells to work on together
+NARROW, SPAN = 64, 1024  # cells to work on together: that stay in registers, or else are worth a loop
 
 
 class Plan(NamedTuple):
@@ -102,19 +102,20 @@ def _rows(word: str, sizes: list[int]) -> tuple[str, Shape, int, int, int] | Non
 
 
 def _columns(word: str, sizes: list[int]) -> tuple[str, Shape, int, int, int] | None:
-    """The groups' members are apart."""
-    if not re.fullmatch("r[kK]r|k?r[kK]", word):
+    """The groups' members are apart: rows to be reduced over, made of channels, made of cells of one group each."""
+    match = re.fullmatch("(k?)(r)([kK]?)([rR]?)", word)
+    if not match or "kR" in word:
         return None
-    if word.startswith("k"):
-        return "cells", (sizes[0], sizes[1], sizes[2]), 1, sizes[0], -(-sizes[2] // SPAN)
-    rows, channels, plane = (*sizes, 1)[:3]
-    if plane >= SHORT or (rows < 8 and plane > 1):
+    left = iter(sizes)
+    members, rows, channels, plane = (next(left) if letter else 1 for letter in match.groups())
+    if not match[1] and match[4] == "r" and (plane >= SHORT or rows < 8):
         return "planes", (rows, channels, plane), 1, 1, 1
     copies = 1  # rows of cells one after the other are one longer row
-    while rows % 2 == 0 and copies * channels * plane < SPAN:
+    span = NARROW if channels * plane <= NARROW else SPAN
+    while rows % 2 == 0 and 2 * copies * channels * plane <= span:
         rows, copies = rows // 2, copies * 2
     blocks = 1 if copies > 1 else min(channels, -(-channels * plane // SPAN))
-    return "cells", (1, rows, copies * channels * plane), plane, 1, blocks
+    return "cells", (members, rows, copies * channels * plane), plane, members, blocks
 
 
 @lru_cache(256)
