@@ -15,10 +15,10 @@ from scratchnn_kernels.geometry import Window
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
     _check(groups, x.shape[1], len(weight))
-    x, source = read(as_channels_last(x))
+    numbers, source = read(as_channels_last(x))
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(x, weight, bias, gather_plan("depthwise", False, window, source, out, groups, x.dtype), y)
+    _gather(numbers, len(x), weight, bias, gather_plan("depthwise", False, window, source, out, groups, x.dtype), y)
     return y
 
 
@@ -26,20 +26,20 @@ def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
 ) -> Array:
     _check(groups, weight.shape[1] * groups, len(weight))
-    dy, source = read(as_channels_last(dy))
+    numbers, source = read(as_channels_last(dy))
     out = (groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(dy, weight, bias, gather_plan("depthwise", True, window, source, out, groups, dy.dtype), dx)
+    _gather(numbers, len(dy), weight, bias, gather_plan("depthwise", True, window, source, out, groups, dy.dtype), dx)
     return dx
 
 
-def _gather(x: Array, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
+def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
     from scratchnn_kernels.conv2d.depthwise_loops import gather_channels
 
-    parts = threads.parts(plan.work * len(x), plan.target.pieces * len(x))
+    parts = threads.parts(plan.work * images, plan.target.pieces * images)
     gather_channels(
-        flat(x), plan.frame, plan.phases, plan.offsets, np.take(weight, plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, len(x),
+        x, plan.frame, plan.phases, plan.offsets, weight.take(plan.order),
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, images,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip
 
@@ -48,12 +48,12 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     from scratchnn_kernels.conv2d.depthwise_loops import harvest_channels
 
     _check(groups, x.shape[1], dy.shape[1])
-    (x, source), dy = read(as_channels_last(x)), as_channels_last(dy)
+    (numbers, source), dy = read(as_channels_last(x)), as_channels_last(dy)
     plan = weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
     sums = np.zeros((parts, len(plan.taps), groups), x.dtype)
     harvest_channels(
-        flat(x), flat(dy), plan.frame, plan.cut, plan.taps, len(x),
+        numbers, flat(dy), plan.frame, plan.cut, plan.taps, len(x),
         memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     return np.ascontiguousarray(sums.sum(0).T).reshape(groups, 1, *window.kernel)

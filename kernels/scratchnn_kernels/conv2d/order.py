@@ -18,12 +18,12 @@ class Source(NamedTuple):
 
 
 def read(x: Array) -> tuple[Array, Source]:
-    """x, or a copy if it lies neither as N C H W nor as N H W C; and its description."""
-    last = is_channels_last(x)
-    if not last and not x.flags.c_contiguous:
-        x = np.ascontiguousarray(x)
+    """The numbers of x in the order in which they lie, N C H W or N H W C (else copied), and which it is."""
     _, c, h, w = x.shape
-    return x, Source(c, h, w, last)
+    turned = x.transpose(0, 2, 3, 1)
+    if turned.flags.c_contiguous:
+        return turned.reshape(-1), Source(c, h, w, True)
+    return np.ascontiguousarray(x).reshape(-1), Source(c, h, w, False)
 
 
 def is_channels_last(x: Array) -> bool:
@@ -33,8 +33,8 @@ def is_channels_last(x: Array) -> bool:
 
 
 def flat(x: Array) -> Array:
-    """The numbers of an image that `read` gave, in the order in which they lie."""
-    return (x.transpose(0, 2, 3, 1) if is_channels_last(x) else x).reshape(-1)
+    """The numbers of images that lie channels-last."""
+    return x.transpose(0, 2, 3, 1).reshape(-1)
 
 
 def as_channels_last(x: Array) -> Array:
