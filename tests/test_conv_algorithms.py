@@ -24,10 +24,12 @@ def large_convolutions(draw: st.DrawFn, dtype: Any, **fixed: Any) -> tuple[dict[
     c, o = (groups * draw(st.integers(1, 40)) for _ in range(2))
     if "in_channels" in fixed:  # depthwise
         groups = c = o = draw(st.integers(1, 40))
-    kernel = (3, 3) if "kernel_size" in fixed else draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    kernel = (
+        (fixed["kernel_size"],) * 2 if "kernel_size" in fixed else draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    )
     geometry = {
         "stride": fixed.get("stride") or draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
-        "padding": draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        "padding": fixed["padding"] if "padding" in fixed else draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
         "dilation": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
         "groups": groups,
     }
@@ -68,11 +70,13 @@ def test_threads_share_the_work(op: str, impl: str) -> None:
     """Enough work for two threads, with a batch that they cannot share evenly, and with one image."""
     rng = np.random.default_rng(0)
     o, groups = (33, 33) if impl == "depthwise" else (34, 1)
+    side, padding = (1, 0) if impl == "pointwise" else (3, 1)
     for n in (3, 1):
-        arrays = {"x": rng.standard_normal((n, 33, 21, 18)), "weight": rng.standard_normal((o, 33 // groups, 3, 3))}
+        arrays = {"x": rng.standard_normal((n, 33, 21, 18))}
+        arrays |= {"weight": rng.standard_normal((o, 33 // groups, side, side))}
         arrays |= {"bias": rng.standard_normal(o), "dy": rng.standard_normal((n, o, 21, 18))}
-        arrays |= {"size": (21, 18), "kernel": (3, 3)}
-        geometry = {"padding": 1, "groups": groups}
+        arrays |= {"size": (21, 18), "kernel": (side, side)}
+        geometry = {"padding": padding, "groups": groups}
         truth = call(op, arrays, geometry, "reference")
         before = kernels.get_threads()
         try:
@@ -108,7 +112,9 @@ def test_the_rule() -> None:
     assert chosen((1, 32, 32), 6, 5) == ["planes", "planes", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1) == ["direct", "scatter", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
-    assert chosen((64, 64, 64), 64, 1) == ["direct", "direct", "planes"]
+    assert chosen((64, 64, 64), 64, 1) == ["pointwise", "pointwise", "planes"]
+    assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3
+    assert chosen((64, 64, 64), 64, 1, stride=2) == ["direct", "direct", "planes"]
     assert chosen((64, 64, 64), 64, 3, padding=1, groups=64) == ["planes"] * 3
     assert chosen((64, 64, 64), 64, 3, padding=1, groups=64, channels_last=True) == ["depthwise"] * 3
 

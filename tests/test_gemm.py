@@ -43,7 +43,7 @@ def test_product(m: int, k: int, n: int, a_order: str, b_order: str, more: str, 
     bias, total = numbers(seed + 2, dtype, n), numbers(seed + 3, dtype, m, n)
     expected = a.astype(float) @ b + {"": 0, "bias": bias, "total": total}[more]
     given, kept = (relaid(a, a_order), relaid(b, b_order)), (a.copy(), b.copy())
-    got = matmul(*given, bias if more == "bias" else None, total if more == "total" else None)
+    got = matmul(*given, bias if more == "bias" else None, total=total if more == "total" else None)
     assert got is total or more != "total"
     assert got.dtype == dtype
     scale = np.abs(a.astype(float)) @ np.abs(b) + 1

@@ -19,10 +19,18 @@ FEW_WEIGHTS = 9000  # and of a matrix times a vector, from 9,216 on
 FEW_PANELS = 8  # so often rows of a are read in place; more often they are packed
 
 
-def matmul(a: Array, b: Array, bias: Array | None = None, total: Array | None = None) -> Array:
-    """a [M,K] b [K,N] + bias [N], or total [M,N] += a b; a and b may be transposed views."""
+def matmul(
+    a: Array, b: Array, bias: Array | None = None, *, total: Array | None = None, out: Array | None = None
+) -> Array:
+    """a [M,K] b [K,N] + bias [N], into `out` if there is one; or total [M,N] += a b. a and b may be transposed views.
+
+    `out` and `total` are contiguous.
+    """
     (rows, inner), cols = a.shape, b.shape[1]
-    out = memory.empty((rows, cols), a.dtype) if total is None else total
+    if total is not None:
+        out = total
+    elif out is None:
+        out = memory.empty((rows, cols), a.dtype)
     if inner * out.size <= FEW_PRODUCTS and (rows != 1 or inner * cols <= FEW_WEIGHTS):
         return _by_blas(a, b, bias, out, total is not None)
     (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)

@@ -1,6 +1,7 @@
 """Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
 
 planes      few channels, or 1x1 weight gradients, that lie in planes: vectors along the pixels of a row
+pointwise   1x1 of stride 1: a matrix product
 depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
 winograd    3x3 of stride 1 with many channels: a quarter of the products, off by 3e-6 of the largest result
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import depthwise, direct, im2col, planes, scatter, winograd
+from scratchnn_kernels.conv2d import depthwise, direct, im2col, planes, pointwise, scatter, winograd
 from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
@@ -37,6 +38,7 @@ class Choice(NamedTuple):
 
 
 GENERAL = Choice("direct", "the general case")
+POINTWISE = Choice("pointwise", "1x1 of stride 1 is a matrix product")
 DEPTHWISE = Choice("depthwise", "each channel by itself, and channels lie last")
 _exact = False
 
@@ -79,6 +81,8 @@ def forward_choice(
         return DEPTHWISE
     if o // groups <= FEW:
         return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
+    if pointwise.serves(window, groups):
+        return POINTWISE
     return _winograd_choice(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
 
 
@@ -93,6 +97,8 @@ def input_grad_choice(
         if groups == 1 and dy[0] > FEW:
             return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
+    if pointwise.serves(window, groups):
+        return POINTWISE
     return _winograd_choice(window, groups, dy[0], channels, input_size, exact) or GENERAL
 
 
@@ -107,6 +113,8 @@ def weight_grad_choice(
         return Choice("planes", "dy lies in planes, and turning it would cost as much as the products")
     if dy[0] // groups <= FEW:
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
+    if pointwise.serves(window, groups):
+        return POINTWISE
     return _winograd_choice(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
 
 
@@ -168,6 +176,7 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "direct": direct.conv2d,
     "planes": planes.conv2d,
     "depthwise": depthwise.conv2d,
+    "pointwise": pointwise.conv2d,
     "winograd": _only_3x3(winograd.conv2d, 4),
     "winograd_exact": _only_3x3(winograd.conv2d, 2),
     "im2col": im2col.conv2d,
@@ -176,6 +185,7 @@ INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.input_grad,
     "planes": planes.input_grad,
     "depthwise": depthwise.input_grad,
+    "pointwise": pointwise.input_grad,
     "scatter": scatter.input_grad,
     "winograd": _only_3x3(winograd.input_grad, 4),
     "winograd_exact": _only_3x3(winograd.input_grad, 2),
@@ -185,6 +195,7 @@ WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.weight_grad,
     "planes": planes.weight_grad,
     "depthwise": depthwise.weight_grad,
+    "pointwise": pointwise.weight_grad,
     "winograd": _only_3x3(winograd.weight_grad, 4),
     "winograd_exact": _only_3x3(winograd.weight_grad, 2),
     "im2col": im2col.weight_grad,
