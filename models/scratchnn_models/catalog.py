@@ -1,4 +1,4 @@
-"""What can be trained: each name is a module of this package with a `Recipe`, a `Training` and a `METRIC`."""
+"""What can be trained: each name is a module of this package with a `Recipe`, a `Training` and `METRICS`."""
 
 from importlib import import_module
 from types import ModuleType
