@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scratchnn_models import cli, lenet
+from scratchnn_models.catalog import MODELS
 from scratchnn_models.run import Run
 from tiny_run import in_the_place_of_mnist, scratchnn
 
@@ -88,7 +89,7 @@ def test_help_of_train_tells_the_defaults(call: Call) -> None:
 def test_list(tmp_path: Path) -> None:
     done = scratchnn("list", "--json", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
-    assert last_line(done.stdout) == {"models": ["lenet"], "data": ["mnist"]}
+    assert last_line(done.stdout) == {"models": list(MODELS), "data": ["mnist"]}
     assert done.stdout.startswith("lenet ") and "data sets: mnist" in done.stdout
 
 
@@ -187,8 +188,8 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
-        ("train lent", 1, "error: there is no model 'lent'; there is: lenet"),
-        ("summary lent", 1, "error: there is no model 'lent'; there is: lenet"),
+        ("train lent", 1, "error: there is no model 'lent'; there is: lenet, "),
+        ("summary lent", 1, "error: there is no model 'lent'; there is: lenet, "),
         ("train lenet --data cifar", 1, "error: no data set is called 'cifar'; there are: mnist"),
         ("data cifar", 1, "error: no data set is called 'cifar'; there are: mnist"),
         ("evaluate nowhere", 1, "error: nowhere holds no run: config.toml cannot be read (No such file"),

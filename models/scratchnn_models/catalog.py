@@ -3,7 +3,10 @@
 from importlib import import_module
 from types import ModuleType
 
-MODELS = {"lenet": "a convolutional network that reads digits (LeCun et al. 1998)"}
+MODELS = {
+    "lenet": "a convolutional network that reads digits (LeCun et al. 1998)",
+    "vae": "the variational autoencoder on binarised digits (Kingma & Welling 2014)",
+}
 
 
 def module(model: str) -> ModuleType:
