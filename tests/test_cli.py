@@ -202,6 +202,7 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         ("train lenet --out /dev/null/run", 1, "error: /dev/null/run/environment.json: cannot be written: "),
         ("train lenet --set rotation=much", 1, "error: --set rotation=much: float is expected"),
         ("train lenet --set spin=3", 1, "error: --set spin=3: NAME=VALUE is expected, with a name among data, epochs"),
+        ("train pca --epochs 3", 1, "error: this model's recipe has no epochs; it has data, code, validation"),
         ("train", 2, "Missing argument 'model'"),
         ("trian", 2, "No such command 'trian'"),
         ("train lenet --epoch 3 --nonsense", 2, "No such option"),

@@ -5,6 +5,9 @@ from types import ModuleType
 
 MODELS = {
     "lenet": "a convolutional network that reads digits (LeCun et al. 1998)",
+    "pca": "principal component analysis, the linear autoencoder in closed form",
+    "autoencoder": "digits through a few numbers (Hinton & Salakhutdinov 2006)",
+    "ellipse_ae": "points of an ellipse through one number, as a picture",
     "vae": "the variational autoencoder on binarised digits (Kingma & Welling 2014)",
 }
 

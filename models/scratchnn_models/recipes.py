@@ -1,7 +1,7 @@
 """What all recipes share: numbers that make sense, and changes by name from the command line."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from math import isfinite
 from typing import Any
 
@@ -20,6 +20,14 @@ def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
     """Raise unless the value is an allowed one."""
     if value not in allowed:
         raise ScratchnnError(f"{name} is {value!r}; one of {', '.join(allowed)} is expected")
+
+
+def changed(recipe: Any, changes: Mapping[str, Any]) -> Any:
+    """The recipe with these fields changed; an error for one that it does not have."""
+    unknown = [name for name in changes if name not in asdict(recipe)]
+    if unknown:
+        raise ScratchnnError(f"this model's recipe has no {', '.join(unknown)}; it has {', '.join(asdict(recipe))}")
+    return replace(recipe, **changes)
 
 
 def changes(recipe: Any, settings: Sequence[str]) -> dict[str, Any]:

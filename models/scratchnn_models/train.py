@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +14,7 @@ import scratchnn_kernels as kernels
 from scratchnn import data
 from scratchnn.errors import FileError, ScratchnnError
 from scratchnn.weights import load_weights, save_weights
-from scratchnn_models import catalog, results
+from scratchnn_models import catalog, recipes, results
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.loop import Task, fit
 from scratchnn_models.run import Run
@@ -52,7 +52,7 @@ def over_seeds(
 ) -> dict[str, Any]:  # fmt: skip
     """Train with the seeds 0 to count-1, in folders of their own; what an earlier call finished is kept."""
     folder = out or Path("runs") / f"{model}-{count}-seeds"
-    recipe = asdict(replace(catalog.module(model).Recipe(), **changes))
+    recipe = asdict(recipes.changed(catalog.module(model).Recipe(), changes))
     manner = manner or {}
     reports = []
     with conducted({"model": model, **manner}, threads), _going_on_by(*sys.argv[1:]):
@@ -116,7 +116,7 @@ def limited(threads: int | None) -> Iterator[None]:
 def _new(model: str, changes: dict[str, Any], seed: int, folder: Path, manner: dict[str, Any]) -> tuple[Run, Task]:
     """The folder comes last: a run that cannot begin leaves nothing behind."""
     of = catalog.module(model)
-    recipe = replace(of.Recipe(), **changes)
+    recipe = recipes.changed(of.Recipe(), changes)
     task = of.Training(recipe, seed, _dataset(of, recipe))
     return Run.create(folder, {"model": model, "seed": seed, **manner, "recipe": asdict(recipe)}), task
 
