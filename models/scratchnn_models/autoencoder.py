@@ -80,7 +80,7 @@ class Recipe:
 
     data: str = "mnist"
     code: int = 32
-    epochs: int = 30
+    epochs: int = 15
     batch_size: int = 100
     lr: float = 2e-3
     validation: int = 5000  # images held out of training
