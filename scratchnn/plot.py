@@ -82,7 +82,7 @@ def strips(path: Path, rows: Mapping[str, Array], title: str) -> None:
     figure = _figure(0.6 * count + 1.6, 0.6 * h / w * len(rows) + 0.5)
     figure.suptitle(title, fontsize=9)
     for axes, (name, images) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
-        sheet = mosaic(images, count, 0.5)
+        sheet = mosaic(images, count, 0.0)
         axes.imshow(_pixels(np.clip(sheet, 0, 1)), cmap="gray_r", vmin=0, vmax=1)
         axes.set_xticks([])
         axes.set_yticks([])
