@@ -10,10 +10,11 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from scratchnn import plot
 from scratchnn.errors import ScratchnnError
-from scratchnn.layer import Array
+from scratchnn.layer import Array, Layer
 from scratchnn_models import hashes
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.progress import Progress
@@ -24,8 +25,9 @@ SAVE_EVERY = 30.0  # seconds between two checkpoints within an epoch
 
 
 class Task(Protocol):
-    """What the loop needs of a model in training."""
+    """A model in training."""
 
+    net: Layer  # all that is trained; several networks as its parts
     steps: int
     steps_per_epoch: int
 
@@ -38,8 +40,19 @@ class Task(Protocol):
     def tensors(self) -> Mapping[str, Array]:
         """All arrays that a resumed run needs, by name: the arrays themselves, which restoring writes into."""
 
-    def finish(self, run: Run) -> dict[str, float]:
-        """Measure on the test data once, write weights and pictures, and return the numbers to report."""
+    def test(self) -> dict[str, float]:
+        """Measure on the test data; the numbers to report."""
+
+    def draw(self, run: Run) -> None:
+        """Write the pictures of a finished run into its folder."""
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """A task that has something to show while it trains."""
+
+    def samples(self) -> Array:
+        """Images [N,C,H,W] in [0,1], of the same noise or the same test images each time."""
 
 
 def fit(task: Task, run: Run, title: str) -> float:
@@ -84,6 +97,8 @@ def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: in
     if done % task.steps_per_epoch == 0:
         measured = task.validate()
         run.log({"step": done, **measured})
+        if isinstance(task, Sampling):
+            plot.grid(run.folder / "samples" / f"step-{done:08d}.png", task.samples())
         shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
         progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
 
