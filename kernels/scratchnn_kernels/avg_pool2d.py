@@ -9,6 +9,7 @@ m[i,j] counts the window's cells inside the padded input (count_include_pad=True
 import numpy as np
 
 from scratchnn_kernels import check
+from scratchnn_kernels import window_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
@@ -98,5 +99,5 @@ def _taps(window: Window) -> tuple[int, ...]:
     return (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
 
 
-register("avg_pool2d", reference=_avg_pool2d_reference, cpu=_avg_pool2d_cpu)
-register("avg_pool2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu)
+register("avg_pool2d", reference=_avg_pool2d_reference, cpu=_avg_pool2d_cpu, cuda=cuda.avg_pool2d)
+register("avg_pool2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu, cuda=cuda.avg_pool2d_input_grad)

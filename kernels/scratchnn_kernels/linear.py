@@ -6,6 +6,7 @@ linear_weight_grad  dw[o,i]  = sum_.. dy[..,o] x[..,i]
 """
 
 from scratchnn_kernels import check
+from scratchnn_kernels import linear_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import choose, register
 
@@ -59,6 +60,6 @@ def _linear_weight_grad_reference(dy: Array, x: Array) -> Array:
     return dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
 
 
-register("linear", reference=_linear_reference)
-register("linear_input_grad", reference=_linear_input_grad_reference)
-register("linear_weight_grad", reference=_linear_weight_grad_reference)
+register("linear", reference=_linear_reference, cuda=cuda.linear)
+register("linear_input_grad", reference=_linear_input_grad_reference, cuda=cuda.linear_input_grad)
+register("linear_weight_grad", reference=_linear_weight_grad_reference, cuda=cuda.linear_weight_grad)
