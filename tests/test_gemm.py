@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import scratchnn_kernels as kernels
 from compare import assert_bits, assert_close
 from scratchnn.testing.strategies import floats, relaid, seeds
 from scratchnn_kernels import gemm, threads
@@ -59,3 +60,15 @@ def test_what_is_not_finite_stays_in_its_row_and_column() -> None:
     expected = np.zeros(got.shape, bool)
     expected[3], expected[:, 11] = True, True
     assert_bits(~np.isfinite(got), expected, "what is not finite")
+
+
+@pytest.mark.parametrize("impl", ["reference", "cpu"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_a_weight_gradient_is_added_to_a_total(impl: str, order: str) -> None:
+    dy, x, total = numbers(0, np.float64, 3, 5, 7), numbers(1, np.float64, 3, 5, 9), numbers(2, np.float64, 7, 9)
+    expected = total + kernels.linear_weight_grad(dy, x, impl="reference")
+    given = relaid(total, order)
+    assert kernels.linear_weight_grad(dy, x, total=given, impl=impl) is given
+    assert_close(given, expected, 1e-14, "total")
+    with pytest.raises(kernels.KernelError, match="total is float64 \\[9,7\\]"):
+        kernels.linear_weight_grad(dy, x, total=np.zeros((9, 7)), impl=impl)

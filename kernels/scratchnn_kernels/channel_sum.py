@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from scratchnn_kernels import channel_sum_cuda as cuda
 from scratchnn_kernels import check, memory, threads
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import choose, register
@@ -55,4 +56,4 @@ def _row_of_ones(pixels: int, channels: int, dtype: Any) -> tuple[Array, Array, 
     return np.array([1, -np.inf], dtype), np.zeros_like(steps), steps, min(channels, TILE_BYTES // dtype.itemsize)
 
 
-register("channel_sum", reference=_reference, cpu=_cpu)
+register("channel_sum", reference=_reference, cpu=_cpu, cuda=cuda.channel_sum)

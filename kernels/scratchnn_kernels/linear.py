@@ -6,6 +6,7 @@ linear_weight_grad  dw[o,i]  = sum_.. dy[..,o] x[..,i]
 """
 
 from scratchnn_kernels import check
+from scratchnn_kernels import linear_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import choose, register
 from scratchnn_kernels.gemm import matmul
@@ -89,6 +90,12 @@ def _linear_weight_grad_cpu(dy: Array, x: Array, total: Array | None) -> Array:
     return total
 
 
-register("linear", reference=_linear_reference, cpu=_linear_cpu)
-register("linear_input_grad", reference=_linear_input_grad_reference, cpu=_linear_input_grad_cpu)
-register("linear_weight_grad", reference=_linear_weight_grad_reference, cpu=_linear_weight_grad_cpu)
+register("linear", reference=_linear_reference, cpu=_linear_cpu, cuda=cuda.linear)
+register(
+    "linear_input_grad", reference=_linear_input_grad_reference, cpu=_linear_input_grad_cpu,
+    cuda=cuda.linear_input_grad,
+)  # fmt: skip
+register(
+    "linear_weight_grad", reference=_linear_weight_grad_reference, cpu=_linear_weight_grad_cpu,
+    cuda=cuda.linear_weight_grad,
+)  # fmt: skip

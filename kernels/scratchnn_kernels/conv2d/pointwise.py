@@ -1,6 +1,6 @@
 """1x1 convolution of stride 1: a matrix product over the pixels. The results lie channels-last.
 
-    y [NHW,O] = x [NHW,C] w^T,   dx = dy w,   dw = dy^T x
+y [NHW,O] = x [NHW,C] w^T,   dx = dy w,   dw = dy^T x
 """
 
 import math
