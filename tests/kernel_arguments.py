@@ -254,6 +254,7 @@ ONLY: dict[str, dict[str, Any]] = {
     "winograd": {"kernel_size": 3, "stride": 1, "groups": 1},
     "winograd_exact": {"kernel_size": 3, "stride": 1, "groups": 1},
     "scatter": {"groups": 1},
+    "fft": {"stride": 1, "groups": 1},
     "pointwise": {"kernel_size": 1, "stride": 1, "padding": 0, "groups": 1},
     "depthwise": {"groups": 3, "in_channels": 3, "out_channels": 3},
 }

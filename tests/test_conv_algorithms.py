@@ -114,6 +114,8 @@ def test_the_rule() -> None:
     assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
     assert chosen((64, 64, 64), 64, 1) == ["pointwise", "pointwise", "planes"]
     assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3
+    assert chosen((64, 64, 64), 64, 21, padding=10) == ["fft"] * 3
+    assert chosen((64, 21, 21), 64, 21) == ["direct"] * 3, "a window as large as the image"
     assert chosen((64, 64, 64), 64, 1, stride=2) == ["direct", "direct", "planes"]
     assert chosen((64, 64, 64), 64, 3, padding=1, groups=64) == ["planes"] * 3
     assert chosen((64, 64, 64), 64, 3, padding=1, groups=64, channels_last=True) == ["depthwise"] * 3

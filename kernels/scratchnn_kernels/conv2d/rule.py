@@ -6,6 +6,7 @@ depthwise   as many groups as channels, which lie last: vectors along the channe
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
 winograd    3x3 of stride 1 with many channels: a quarter of the products, off by 3e-6 of the largest result
 winograd_exact   the same with four ninths of the products, as exact as the sum itself
+fft         large windows over many channels, by the Fourier transform; as exact as winograd
 direct      everything else: register tiles over the windows as they lie
 im2col      columns and BLAS; the rule never takes it, it is the simple one to compare with
 """
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import depthwise, direct, im2col, planes, pointwise, scatter, winograd
+from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, planes, pointwise, scatter, winograd
 from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
@@ -27,6 +28,8 @@ from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
 FEW = 8  # channels: at most half of the lanes of a vector
 MANY = 32  # channels: Winograd's transforms cost as much as they save below
 WIDE = 12  # pixels of a row that fill most of a vector
+LARGE = 160  # products of a window's sum for each pixel that the Fourier transform needs, padding included
+SPREAD = 16  # channels: fewer leave its matrix products too small
 FULL = 0.7  # of the outputs of Winograd's tiles that must be wanted
 
 
@@ -83,7 +86,7 @@ def forward_choice(
         return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _winograd_choice(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
+    return _reduced(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -99,7 +102,7 @@ def input_grad_choice(
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _winograd_choice(window, groups, dy[0], channels, input_size, exact) or GENERAL
+    return _reduced(window, groups, dy[0], channels, input_size, exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -115,7 +118,17 @@ def weight_grad_choice(
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _winograd_choice(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
+    return _reduced(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
+
+
+def _reduced(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
+    """An algorithm with fewer products, if one pays for results of `size`."""
+    if window.stride == (1, 1) and groups == 1 and min(c, o) >= SPREAD and not exact:
+        (h, w), (k, l) = size, window.kernel
+        products = k * l * h * w / ((h + window.extent[0]) * (w + window.extent[1]))
+        if products >= LARGE:
+            return Choice("fft", f"{products:.0f} products for each pixel of the padded image")
+    return _winograd_choice(window, groups, c, o, size, exact)
 
 
 def _winograd_choice(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
@@ -179,6 +192,7 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "pointwise": pointwise.conv2d,
     "winograd": _only_3x3(winograd.conv2d, 4),
     "winograd_exact": _only_3x3(winograd.conv2d, 2),
+    "fft": fft.conv2d,
     "im2col": im2col.conv2d,
 }
 INPUT_GRAD: dict[str, Callable[..., Array]] = {
@@ -189,6 +203,7 @@ INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "scatter": scatter.input_grad,
     "winograd": _only_3x3(winograd.input_grad, 4),
     "winograd_exact": _only_3x3(winograd.input_grad, 2),
+    "fft": fft.input_grad,
     "im2col": im2col.input_grad,
 }
 WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
@@ -198,5 +213,6 @@ WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "pointwise": pointwise.weight_grad,
     "winograd": _only_3x3(winograd.weight_grad, 4),
     "winograd_exact": _only_3x3(winograd.weight_grad, 2),
+    "fft": fft.weight_grad,
     "im2col": im2col.weight_grad,
 }
