@@ -152,12 +152,14 @@ def forward(
                 *arguments, p.blocks, parts
             )
     else:
-        from scratchnn_kernels import normalize_runs as runs
-
         if parts == 1:
+            from scratchnn_kernels import normalize_runs as runs
+
             getattr(runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, 0, size)
         else:
-            getattr(runs, p.loops + "_parallel")(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
+            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
+
+            getattr(threaded_runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
     inv_std, mean, var = [p.named(v, p.statistics) for v in statistics]
     return p.named(y, p.lying), inv_std, mean, var
 
@@ -196,14 +198,13 @@ def backward(
                 *arguments, p.blocks, parts
             )
     else:
-        from scratchnn_kernels import normalize_runs as runs
-
+        loop = p.loops + "_gradient"
         if parts == 1:
-            getattr(runs, p.loops + "_gradient")(
-                dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size
-            )
+            from scratchnn_kernels import normalize_runs as runs
+
+            getattr(runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size)
         else:
-            getattr(runs, p.loops + "_gradient_parallel")(
-                dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts
-            )
+            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
+
+            getattr(threaded_runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts)
     return p.named(dx, p.lying), dweights.sum(0).astype(x.dtype), dbiases.sum(0).astype(x.dtype)
