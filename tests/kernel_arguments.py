@@ -115,6 +115,14 @@ def cross_entropies(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def losses(draw: st.DrawFn) -> Call:
+    """x, a target in [0,1] and a divisor."""
+    shape, numbers = draw(shapes(1, 4)), Numbers(draw)
+    x, target = numbers(*shape, ties=draw(st.booleans())), abs(numbers(*shape)) % 1
+    return Call((x, target), {"divisor": draw(st.sampled_from([1, 7]))})
+
+
+@st.composite
 def norms(draw: st.DrawFn, arrays: int) -> Call:
     """x alone with eps (and weight and bias), or g, x^, s (and x_dot); x^ and s need not come from an x."""
     shape = draw(shapes(2, 4).filter(lambda shape: shape[0] > 0))
@@ -242,6 +250,9 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "topk": top_ks(),
     "topk_mask": top_ks(),
     "softmax_cross_entropy": cross_entropies(),
+    "squared_error": losses(),
+    "absolute_error": losses(),
+    "binary_cross_entropy": losses(),
     "normalize": norms(1),
     "normalize_grad": norms(2),
     "normalize_affine_grad": affine_norm_gradients(),

@@ -37,11 +37,13 @@ class Plan(NamedTuple):
 
     def laid(self, x: Array) -> Array:
         """x as the loops take it: a view, or a copy of an x that lies otherwise."""
+        if self.order is None and x.flags.c_contiguous:
+            return x.reshape(self.shape)
         return np.ascontiguousarray(x if self.order is None else x.transpose(self.order)).reshape(self.shape)
 
     def flat(self, v: Array) -> Array:
         """Statistics or a weight as a vector in memory order."""
-        return np.ascontiguousarray(v if self.order is None else v.transpose(self.order)).reshape(-1)
+        return v.reshape(-1) if self.order is None else v.transpose(self.order).reshape(-1)
 
     def named(self, v: Array, shape: Shape) -> Array:
         """An array in memory order, of this shape there, with its axes in their own order."""
@@ -131,7 +133,7 @@ def forward(
     """(y, inv_std, mean, var) by the plan's loops."""
     laid, y = p.laid(x), memory.empty(p.shape, x.dtype)
     count = prod(p.statistics)
-    statistics = [np.empty(count, x.dtype) for _ in range(3)]
+    statistics = [*np.empty((3, count), x.dtype)]
     channels = count // p.members if weight is None else weight.size
     gamma = constant(channels, x.dtype, 1.0) if weight is None else p.flat(weight)
     beta = constant(channels, x.dtype, 0.0) if bias is None else p.flat(bias)
@@ -152,12 +154,14 @@ def forward(
                 *arguments, p.blocks, parts
             )
     else:
-        from scratchnn_kernels import normalize_runs as runs
-
         if parts == 1:
+            from scratchnn_kernels import normalize_runs as runs
+
             getattr(runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, 0, size)
         else:
-            getattr(runs, p.loops + "_parallel")(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
+            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
+
+            getattr(threaded_runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
     inv_std, mean, var = [p.named(v, p.statistics) for v in statistics]
     return p.named(y, p.lying), inv_std, mean, var
 
@@ -196,14 +200,14 @@ def backward(
                 *arguments, p.blocks, parts
             )
     else:
-        from scratchnn_kernels import normalize_runs as runs
-
+        loop = p.loops + "_gradient"
         if parts == 1:
-            getattr(runs, p.loops + "_gradient")(
-                dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size
-            )
+            from scratchnn_kernels import normalize_runs as runs
+
+            getattr(runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size)
         else:
-            getattr(runs, p.loops + "_gradient_parallel")(
-                dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts
-            )
-    return p.named(dx, p.lying), dweights.sum(0).astype(x.dtype), dbiases.sum(0).astype(x.dtype)
+            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
+
+            getattr(threaded_runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts)
+    dweight, dbias = (sums[0] if parts == 1 else sums.sum(0) for sums in (dweights, dbiases))
+    return p.named(dx, p.lying), dweight.astype(x.dtype), dbias.astype(x.dtype)

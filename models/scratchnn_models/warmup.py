@@ -154,13 +154,15 @@ def _norms(numbers: Callable[..., Array], channels: int, side: int) -> Iterator[
 
 
 def _rows(numbers: Callable[..., Array], rows: int, length: int) -> Iterator[Call]:
-    """Softmax, top-k, the products and the optimizers' updates."""
+    """Softmax, losses, top-k, the products and the optimizers' updates."""
     x, target = numbers(rows, length), np.arange(rows) % length
     lines = numbers(4, length, rows)
     for given, axis in ((x, -1), (lines, 1)):
         yield Call("softmax", (given,), {"axis": axis})
         yield Call("softmax_grad", (given, given), {"axis": axis})
     yield Call("softmax_cross_entropy", (x, target), {})
+    for op in ("squared_error", "absolute_error", "binary_cross_entropy"):
+        yield Call(op, (x, abs(x) % 1), {})
     yield Call("topk", (x, 5), {})
     yield Call("topk_mask", (x, 5), {})
     weight = numbers(length, length)
