@@ -13,7 +13,8 @@ from types import FrameType
 from typing import Protocol, runtime_checkable
 
 from scratchnn import plot
-from scratchnn.errors import ScratchnnError
+from scratchnn.checkpoint import Checkpoint
+from scratchnn.errors import FileError, ScratchnnError
 from scratchnn.layer import Array, Layer
 from scratchnn_models import hashes
 from scratchnn_models.errors import Interrupted
@@ -60,7 +61,7 @@ def fit(task: Task, run: Run, title: str) -> float:
     meter, first, seconds = _Meter({}), 0, 0.0
     if saved := run.latest():
         _restore(task.tensors(), saved.tensors, run)
-        first, seconds, meter = saved.step, saved.state["seconds"], _Meter(saved.state["meter"])
+        first, (seconds, meter) = saved.step, _progress(saved, task, run)
     with Progress(title, task.steps, first) as progress, _interrupts() as interrupt:
         if first:
             progress.say(f"goes on at step {first} of {task.steps}")
@@ -134,6 +135,26 @@ def _restore(own: Mapping[str, Array], saved: Mapping[str, Array], run: Run) -> 
         raise ScratchnnError(f"{run.checkpoints}: the checkpoint is of another network; {', '.join(wrong)} do not fit")
     for name, array in own.items():
         array[...] = saved[name]
+
+
+def _progress(saved: Checkpoint, task: Task, run: Run) -> tuple[float, "_Meter"]:
+    """The seconds spent and the sums not yet logged; a right SHA-256 does not prove that this loop wrote them."""
+    if saved.step > task.steps:
+        raise FileError(f"{run.checkpoints}: the checkpoint is of step {saved.step}; the run ends at {task.steps}")
+    seconds, sums = saved.state.get("seconds"), saved.state.get("meter")
+    if not isinstance(seconds, float) or not isinstance(sums, dict) or not all(map(_is_sum, sums.values())):
+        came = f"seconds {seconds!r} and meter {sums!r}"
+        raise FileError(
+            f"{run.checkpoints}: the checkpoint's state has {came}; a float and sums with counts are expected"
+        )
+    return seconds, _Meter(sums)
+
+
+def _is_sum(value: object) -> bool:
+    match value:
+        case [float() | int(), int(count)]:
+            return count > 0
+    return False
 
 
 def _kind(array: Array) -> tuple[object, ...]:

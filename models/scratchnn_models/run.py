@@ -69,7 +69,9 @@ class Run:
         return cls(folder, config)
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, and before it what was measured up to here, for that will not be measured again."""
+        jsonl.sync(self._metrics)
+        jsonl.sync(self._hashes)
         checkpoint.save(self.checkpoints, step, tensors, state)
 
     def latest(self) -> checkpoint.Checkpoint | None:
