@@ -11,6 +11,8 @@ MODELS = {
     "sparse_ae": "penalties on the activations side by side: L1, L2, KL (Ng 2011)",
     "k_sparse_ae": "of 1000 units, only the k largest speak (Makhzani & Frey 2013)",
     "vae": "the variational autoencoder on binarised digits (Kingma & Welling 2014)",
+    "kl_weights": "what the weight of the KL term does to a latent space, and its collapse",
+    "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
 }
 
 
