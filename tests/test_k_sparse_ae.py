@@ -10,7 +10,7 @@ from model_laws import a_step_lowers, gradient_is_exact, same_seed_same_numbers_
 from scratchnn import losses
 from scratchnn.random import stream
 from scratchnn_models import probe
-from scratchnn_models.k_sparse_ae import KSparse, Recipe, Training
+from scratchnn_models.k_sparse_ae import ALPHAS, KSparse, Recipe, Training
 from scratchnn_models.probe import Probe
 from tiny_run import VALIDATION, tiny_digits
 
@@ -80,8 +80,8 @@ def test_logistic_regression_separates_what_a_line_separates(monkeypatch: pytest
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "EPOCHS", 100)
+    monkeypatch.setattr(probe, "EPOCHS", 60)
     pictures = {"curves.png", "filters.png", "reconstructions.png"}
-    changes = {"units": 210, "epochs": 3}
+    changes = {"units": 240, "epochs": 3}
     report = trains_by_command("k_sparse_ae", changes, tmp_path / "run", monkeypatch, pictures)
-    assert report["test_error_percent_k25"] < 30 and report["alpha"] in (1, 2, 3)
+    assert report["test_error_percent_k25"] < 40 and report["alpha"] in ALPHAS

@@ -53,9 +53,9 @@ def test_the_kl_is_what_monte_carlo_says() -> None:
 
 def test_importance_sampling_finds_the_likelihood_that_quadrature_finds() -> None:
     net = VAE("mlp", 8, 1, rng=stream(0, "init"))
-    for _, param in net.named_params():
-        param.data *= 3  # so that z matters
-    x = images(2).astype(np.float32)
+    for param in net.decoder.params():
+        param.data *= 2  # so that z matters; the encoder stays near the prior, so that nothing is missed
+    x = (np.random.default_rng(1).random((2, 1, 28, 28)) < 0.3).astype(np.float32)
     z = np.linspace(-8, 8, 4001, dtype=np.float32)[:, None]
     logits = net.decoder.forward(z)[0].reshape(4001, -1).astype(float)
     log_joint = (x.reshape(2, 1, -1) * logits - np.logaddexp(0, logits)).sum(2) + gaussian.log_density(z)

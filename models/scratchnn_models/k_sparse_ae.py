@@ -32,7 +32,7 @@ from scratchnn_models.run import Run
 
 SOURCE = "Makhzani & Frey 2013, table 1, at k = 25"
 METRICS = tuple(Metric(f"test_error_percent_k{k}", 1.35, SOURCE) for k in (25, 10, 40, 70))
-ALPHAS = (1, 2, 3)
+ALPHAS = (1, 2, 4, 8)
 
 
 class KSparse(Layer):

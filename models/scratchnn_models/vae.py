@@ -43,16 +43,16 @@ COUNTS = (200, 5000)  # of importance weights
 
 
 class VAE(Layer):
-    """Logits [N,1,28,28] of images [N,1,28,28] in [0,1]; `kind` is "mlp" or "conv"."""
+    """Images [N,1,S,S] in [0,1]; `kind` is "mlp" or "conv", which takes a side S of 28. The decoder gives logits."""
 
     def __init__(
-        self, kind: str = "mlp", hidden: int = 400, latent: int = 40, *, rng: np.random.Generator | None = None,
-        dtype: npt.DTypeLike = np.float32,
+        self, kind: str = "mlp", hidden: int = 400, latent: int = 40, side: int = 28, *,
+        rng: np.random.Generator | None = None, dtype: npt.DTypeLike = np.float32,
     ) -> None:  # fmt: skip
         self.latent = latent
         make: dict[str, Any] = {"rng": rng, "dtype": dtype}
-        build = {"mlp": _mlp, "conv": _conv}[kind]
-        self.encoder, self.decoder = build(hidden, latent, make)
+        parts = _mlp(hidden, latent, side, make) if kind == "mlp" else _conv(hidden, latent, make)
+        self.encoder, self.decoder = parts
 
     def encode(self, x: Array) -> Array:
         """The means of the codes [N,L]."""
@@ -62,7 +62,7 @@ class VAE(Layer):
         """The probabilities that pixels are black [N,1,28,28]."""
         return kernels.sigmoid(self.decoder.forward(z)[0])
 
-    def objective(self, x: Array, noise: Array, beta: float = 1.0, free_bits: float = 0.0) -> dict[str, float]:
+    def objective(self, x: Array, noise: Array, beta: float = 1.0, free_bits: float = 0.0) -> dict[str, Array]:
         """Add the gradient for images x [N,1,28,28] and noise [N,L]; the terms, nats per image."""
         n = x.dtype.type(len(x))
         code, encoder = self.encoder.forward(x, train=True)
@@ -79,15 +79,15 @@ class VAE(Layer):
         return {"reconstruction": error / n, "kl": kl}
 
 
-def _mlp(hidden: int, latent: int, make: dict[str, Any]) -> tuple[Layer, Layer]:
+def _mlp(hidden: int, latent: int, side: int, make: dict[str, Any]) -> tuple[Layer, Layer]:
     encoder = Sequential(
-        Flatten(),  # [N,784]
-        Linear(784, hidden, **make), ReLU(), Linear(hidden, hidden, **make), ReLU(),
+        Flatten(),
+        Linear(side * side, hidden, **make), ReLU(), Linear(hidden, hidden, **make), ReLU(),
         Linear(hidden, 2 * latent, **make),
     )  # fmt: skip
     decoder = Sequential(
-        Linear(latent, hidden, **make), ReLU(), Linear(hidden, hidden, **make), ReLU(), Linear(hidden, 784, **make),
-        Reshape(1, 28, 28),
+        Linear(latent, hidden, **make), ReLU(), Linear(hidden, hidden, **make), ReLU(),
+        Linear(hidden, side * side, **make), Reshape(1, side, side),
     )  # fmt: skip
     return encoder, decoder
 
