@@ -18,7 +18,7 @@ from scratchnn_kernels.dispatch import numba_installed
 from scratchnn_models.catalog import MODELS, module
 from scratchnn_models.progress import Progress
 
-NOT_COMPILED = ("reference", "cuda", "im2col")
+NOT_COMPILED = ("reference", "cuda", "cuda_tf32", "im2col")
 
 
 class Call(NamedTuple):
