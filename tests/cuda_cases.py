@@ -226,11 +226,14 @@ def depthwise() -> list[Case]:
 
 
 def updates() -> list[Case]:
-    w, g, m = normal(300), normal(300), normal(300)
-    cases = [Case("sgd_update", (w, g, m), {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "nesterov": n})
-             for n in (True, False)]  # fmt: skip
-    return [*cases, *(Case("adam_update", (w, g, m, abs(normal(300))), {"lr": 0.1, "weight_decay": 0.1, "decoupled": d,
-                      "step": 3}) for d in (True, False))]  # fmt: skip
+    w, g, m, v = normal(300), normal(300), normal(300), abs(normal(300))
+    sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+    adam = {"lr": 0.1, "eps": 0.3, "weight_decay": 0.1, "step": 3}
+    cases = [Case("sgd_update", (w, g, m), sgd | {"nesterov": nesterov}) for nesterov in (True, False)]
+    return [
+        *cases,
+        *(Case("adam_update", (w, g, m, v), adam | {"decoupled": decoupled}) for decoupled in (True, False)),
+    ]
 
 
 CASES: dict[str, list[Case]] = {
