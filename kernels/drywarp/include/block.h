@@ -72,10 +72,11 @@ __attribute__((no_sanitize("thread"))) static void begin_block() {
     f.thread = {i % s.block.x, i / s.block.x % s.block.y, i / (s.block.x * s.block.y)};
     if (i % 32 == 0) memset(s.warps[i / 32].readers, 0, sizeof s.warps[0].readers);
 #ifdef DRYWARP_RACES
-    f.race_fiber = __tsan_create_fiber(0);
+    if (!f.race_fiber) f.race_fiber = __tsan_create_fiber(0);  // dear, so it serves again
 #endif
     prepare(&f, run_thread);
   }
+  DRYWARP_RELEASE(&s.block_order[0]);
 }
 
 // Run every fiber that can run once, in the order of `turn`.
@@ -118,9 +119,6 @@ __attribute__((no_sanitize("thread"))) static void run_block(const unsigned *tur
         fail("deadlock: it waits at the __syncthreads in line %d, where others never arrive", s.current->line);
       fail("deadlock: it waits in the warp collective in line %d, where others never arrive", s.current->line);
     }
-#ifdef DRYWARP_RACES
-  for (unsigned i = 0; i < s.threads; i++) __tsan_destroy_fiber(s.fibers[i].race_fiber);
-#endif
 }
 
 }  // namespace drywarp

@@ -22,7 +22,7 @@ static char *reserve(size_t size, int protection) {
 }
 
 // Schedules 0 and 1 go forwards, 2 and 3 backwards, others in a random order of that seed.
-static void order(unsigned *turn, unsigned count) {
+DRYWARP_INTERNAL static void order(unsigned *turn, unsigned count) {
   Launch &s = now();
   for (unsigned i = 0; i < count; i++) turn[i] = s.schedule >> 1 == 1 ? count - 1 - i : i;
   if (s.schedule < 4) return;
@@ -71,7 +71,7 @@ static const char *refusal(const unsigned *grid, const unsigned *block, unsigned
   return nullptr;
 }
 
-static void run_grid() {
+DRYWARP_INTERNAL static void run_grid() {
   Launch &s = now();
   unsigned blocks = s.grid.x * s.grid.y * s.grid.z;
   unsigned *turn = (unsigned *)malloc(sizeof(unsigned) * s.threads), *block_turn = (unsigned *)malloc(sizeof(unsigned) * blocks);
@@ -87,7 +87,6 @@ static void run_grid() {
 #ifdef DRYWARP_RACES
     s.main_race_fiber = __tsan_get_current_fiber();
 #endif
-    DRYWARP_RELEASE(&s.block_order[0]);
     for (unsigned i = 0; i < blocks; i++) {
       unsigned b = block_turn[i];
       s.block_index = {b % s.grid.x, b / s.grid.x % s.grid.y, b / (s.grid.x * s.grid.y)};

@@ -9,7 +9,6 @@
 extern "C" {
 void *__tsan_get_current_fiber();
 void *__tsan_create_fiber(unsigned);
-void __tsan_destroy_fiber(void *);
 void __tsan_switch_to_fiber(void *, unsigned);
 void __tsan_acquire(void *);
 void __tsan_release(void *);

@@ -81,6 +81,7 @@ template <class T> struct Weights {
   }
   __device__ void along(int k) { column = k; }
   __device__ const T *at(int m) const { return w + m * length + column; }
+  __device__ const T *origin() const { return w; }
 };
 
 // dy of a group: rows o, columns (n,i,j).
@@ -97,6 +98,7 @@ template <class T> struct Slopes {
     column = n * channels * pixels.divisor + pixel;
   }
   __device__ const T *at(int m) const { return dy + m * pixels.divisor + column; }
+  __device__ const T *origin() const { return dy; }
 };
 
 // One axis of a phase of the input gradient: cells first, first + stride, ..; the taps that reach them are
@@ -130,6 +132,7 @@ template <class T> struct PhaseWeights {
     offset = (o * g.channels * g.k + a) * g.l + b;
   }
   __device__ const T *at(int c) const { return w + offset + c * g.k * g.l; }
+  __device__ const T *origin() const { return w; }
 };
 
 // dy as the input gradient sees it: rows (o, taps of the phase), columns (n, cells of the phase).

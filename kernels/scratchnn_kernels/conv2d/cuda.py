@@ -1,74 +1,115 @@
-"""The convolution trio on a GPU: implicit matrix products, or a thread a result where groups have one in-channel."""
+"""The convolution trio on a GPU: implicit matrix products, or a thread a result where groups have one in-channel.
+
+`cuda_tf32` does the products on the tensor cores, whose inputs keep 10 bits of mantissa; it is never chosen by itself.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
-from scratchnn_kernels.check import Array
+from scratchnn_kernels.check import Array, KernelError, describe
 from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, struct
-from scratchnn_kernels.cuda.tiles import choose, names, parts
+from scratchnn_kernels.cuda.tiles import Tile, choose, names, parts
 from scratchnn_kernels.geometry import Window
 
-PRODUCTS = Source(
-    __file__, "conv2d.cu",
-    (*names("forward"), *names("input_grad"), *names("weight_grad"), "sum_parts<{T}>"),
-)  # fmt: skip
 DEPTHWISE = Source(
     __file__, "depthwise.cu", ("depthwise<{T}>", "depthwise_input_grad<{T}>", "depthwise_weight_grad<{T}>")
 )
 CONVOLUTION = struct("batch groups channels height width outputs out_height out_width k l s t top left d e share")
+TENSOR_TILE = Tile(64, 64, 16, 8, 4)
 Two = tuple[int, int]
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
-    n, (o, c, *_), (oh, ow) = len(x), weight.shape, window.output_size(x.shape[2:])
-    y = empty((n, o, oh, ow), x)
-    given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
-    if _depthwise(c, groups):
-        DEPTHWISE.each("depthwise<{T}>", y.size, *given)
+class Products(NamedTuple):
+    """Kernels that do the trio by products: their source, and for (rows, results, an array) the tile and its name."""
+
+    source: Source
+    tile: Callable[[int, int, Array], tuple[Tile, str]]
+
+    def forward(self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+        n, o, (oh, ow) = len(x), len(weight), window.output_size(x.shape[2:])
+        y = empty((n, o, oh, ow), x)
+        given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
+        rows, columns = o // groups, n * oh * ow
+        tile, name = self.tile(rows, y.size, x)
+        self.source.launch(f"forward<{name}>", (*tile.grid(rows, columns), groups), (tile.threads,), *given)
         return y
-    rows, columns = o // groups, n * oh * ow
-    tile = choose(rows, y.size, x)
-    PRODUCTS.launch(f"forward<{{T}}, {tile}>", (*tile.grid(rows, columns), groups), (tile.threads,), *given)
+
+    def input_grad(
+        self, dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    ) -> Array:
+        c, (h, w), (s, t) = weight.shape[1], input_size, window.stride
+        dx = empty((len(dy), c * groups, *input_size), dy)
+        given = (contiguous(dy), contiguous(weight), or_none(bias), dx, _geometry(dx.shape, dy.shape, window, groups))
+        columns = len(dy) * -(-h // s) * -(-w // t)  # cells of the largest phase
+        tile, name = self.tile(c, dx.size, dy)
+        grid = (*tile.grid(c, columns), groups * s * t)
+        self.source.launch(f"input_grad<{name}>", grid, (tile.threads,), *given)
+        return dx
+
+    def weight_grad(self, dy: Array, x: Array, window: Window, groups: int) -> Array:
+        o, c = dy.shape[1], x.shape[1] // groups
+        rows, columns = o // groups, c * window.kernel[0] * window.kernel[1]
+        tile, name = self.tile(rows, rows * columns * groups, dy)
+        pieces, share = parts(dy.size // o, tile.blocks(rows, columns) * groups)
+        part = empty((pieces, o, c, *window.kernel), dy)
+        given = (contiguous(dy), contiguous(x), part, _geometry(x.shape, dy.shape, window, groups, share))
+        grid = (*tile.grid(rows, columns), groups * pieces)
+        self.source.launch(f"weight_grad<{name}>", grid, (tile.threads,), *given)
+        return self.source.added(part)
+
+
+def _float_tile(rows: int, results: int, like: Array) -> tuple[Tile, str]:
+    tile = choose(rows, results, like)
+    return tile, f"{{T}}, {tile}"
+
+
+def _tensor_tile(rows: int, results: int, like: Array) -> tuple[Tile, str]:
+    if like.dtype != np.float32:
+        raise KernelError(f"TF32 is a precision of float32 products; {describe(like)} came")
+    return TENSOR_TILE, "{T}"
+
+
+TRIO = ("forward", "input_grad", "weight_grad")
+EXACT = Products(
+    Source(__file__, "conv2d.cu", (*(n for kernel in TRIO for n in names(kernel)), "sum_parts<{T}>")), _float_tile
+)
+TF32 = Products(
+    Source(
+        __file__, "conv2d_tf32.cu", (*(f"{kernel}<{{T}}>" for kernel in TRIO), "sum_parts<{T}>"), types=("float",),
+        oldest=80,
+    ),
+    _tensor_tile,
+)  # fmt: skip
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    if not _depthwise(weight.shape[1], groups):
+        return EXACT.forward(x, weight, bias, window, groups)
+    y = empty((len(x), len(weight), *window.output_size(x.shape[2:])), x)
+    given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
+    DEPTHWISE.each("depthwise<{T}>", y.size, *given)
     return y
 
 
 def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
 ) -> Array:
-    c = weight.shape[1]
-    dx = empty((len(dy), c * groups, *input_size), dy)
-    geometry = _geometry(dx.shape, dy.shape, window, groups)
-    given = (contiguous(dy), contiguous(weight), or_none(bias), dx, geometry)
-    if _depthwise(c, groups):
-        DEPTHWISE.each("depthwise_input_grad<{T}>", dx.size, *given)
-        return dx
-    (h, w), (s, t) = input_size, window.stride
-    columns = len(dy) * -(-h // s) * -(-w // t)  # cells of the largest phase
-    tile = choose(c, dx.size, dy)
-    grid = (*tile.grid(c, columns), groups * s * t)
-    PRODUCTS.launch(f"input_grad<{{T}}, {tile}>", grid, (tile.threads,), *given)
+    if not _depthwise(weight.shape[1], groups):
+        return EXACT.input_grad(dy, weight, input_size, window, groups, bias)
+    dx = empty((len(dy), groups, *input_size), dy)
+    given = (contiguous(dy), contiguous(weight), or_none(bias), dx, _geometry(dx.shape, dy.shape, window, groups))
+    DEPTHWISE.each("depthwise_input_grad<{T}>", dx.size, *given)
     return dx
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    o, c = dy.shape[1], x.shape[1] // groups
-    shape = (o, c, *window.kernel)
-    if _depthwise(c, groups):
-        dw = empty(shape, dy)
-        geometry = _geometry(x.shape, dy.shape, window, groups)
-        DEPTHWISE.launch("depthwise_weight_grad<{T}>", (dw.size,), (256,), contiguous(dy), contiguous(x), dw, geometry)
-        return dw
-    rows, columns, terms = o // groups, c * window.kernel[0] * window.kernel[1], dy.size // o
-    tile = choose(rows, rows * columns * groups, dy)
-    pieces, share = parts(terms, tile.blocks(rows, columns) * groups)
-    part = empty((pieces, *shape), dy)
-    given = (contiguous(dy), contiguous(x), part, _geometry(x.shape, dy.shape, window, groups, share))
-    grid = (*tile.grid(rows, columns), groups * pieces)
-    PRODUCTS.launch(f"weight_grad<{{T}}, {tile}>", grid, (tile.threads,), *given)
-    if pieces == 1:
-        first: Array = part[0]
-        return first
-    dw = empty(shape, dy)
-    PRODUCTS.each("sum_parts<{T}>", dw.size, part, dw, pieces, dw.size)
+    if not _depthwise(x.shape[1] // groups, groups):
+        return EXACT.weight_grad(dy, x, window, groups)
+    dw = empty((dy.shape[1], 1, *window.kernel), dy)
+    geometry = _geometry(x.shape, dy.shape, window, groups)
+    DEPTHWISE.launch("depthwise_weight_grad<{T}>", (dw.size,), (256,), contiguous(dy), contiguous(x), dw, geometry)
     return dw
 
 
