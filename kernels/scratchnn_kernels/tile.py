@@ -103,6 +103,20 @@ class _Code:
         limit = self.b.shuffle_vector(one, wide, ir.Constant(lanes, [0] * self.lanes))
         return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), limit)
 
+    def repeat(self, end: Any, step: int, body: Any) -> None:
+        """for i in range(0, end, step): body(i); at least once."""
+        before, loop = self.b.block, self.b.append_basic_block("repeat")
+        self.b.branch(loop)
+        self.b.position_at_end(loop)
+        i = self.b.phi(I64)
+        i.add_incoming(I64(0), before)
+        body(i)
+        following = self.b.add(i, I64(step))
+        i.add_incoming(following, self.b.block)  # the body may have opened blocks of its own
+        after = self.b.append_basic_block("repeat.done")
+        self.b.cbranch(self.b.icmp_signed("<", following, end), loop, after)
+        self.b.position_at_end(after)
+
     def rows(self, base: Any, stride: Any, count: int) -> list[Any]:
         """Addresses base + m * stride (bytes), by few registers: the CPU adds 1, 2 or 3 strides while it loads."""
         steps = [I64(0), stride, self.b.mul(stride, I64(2)), self.b.mul(stride, I64(3))]
@@ -216,15 +230,32 @@ def at(typing: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def add_run(typing: Any, source: Any, count: Any, out: Any, kind: Any) -> Any:
-    """out[i] += source[i] for i < count; source and out are addresses of numbers of `kind`'s type."""
+def add_runs(
+    typing: Any, source: Any, source_row: Any, count: Any, out: Any, out_row: Any, rows: Any, kind: Any
+) -> Any:
+    """out[r * out_row + i] += source[r * source_row + i] for r < rows and i < count, both at least 1.
+
+    source and out are addresses of numbers of `kind`'s type, the rest counts elements.
+    """
 
     def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        source_, count_, out_, _ = args
-        _run(_Code(builder, kind), source_, count_, out_, lambda code, new, old: code.b.fadd(old(), new))
+        code = _Code(builder, kind)
+        source_, source_row_, count_, out_, out_row_, rows_, _ = args
+
+        def column(i: Any) -> None:
+            mask = code.mask(builder.sub(count_, i))
+
+            def row(r: Any) -> None:
+                place = code.address(out_, builder.add(builder.mul(r, out_row_), i))
+                new = code.load_vector(code.address(source_, builder.add(builder.mul(r, source_row_), i)), mask)
+                code.store_vector(builder.fadd(code.load_vector(place, mask), new), place, mask)
+
+            code.repeat(rows_, 1, row)
+
+        code.repeat(count_, code.lanes, column)
         return context.get_dummy_value()
 
-    return types.void(types.intp, types.intp, types.intp, kind), codegen
+    return types.void(*[types.intp] * 6, kind), codegen
 
 
 @intrinsic
@@ -232,8 +263,8 @@ def copy_run(typing: Any, source: Any, count: Any, out: Any, kind: Any) -> Any:
     """out[i] = source[i] for i < count. (Numba's slice assignment costs 100 ns before it copies anything.)"""
 
     def codegen(context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        source_, count_, out_, _ = args
-        _run(_Code(builder, kind), source_, count_, out_, lambda code, new, old: new)
+        code = _Code(builder, kind)
+        _run(code, args[1], args[2], lambda i, mask: code.load_vector(code.address(args[0], i), mask))
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, types.intp, kind), codegen
@@ -246,25 +277,18 @@ def fill_run(typing: Any, count: Any, out: Any, value: Any) -> Any:
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, value)
         wide = code.spread(args[2])
-        _run(code, args[1], args[0], args[1], lambda code, new, old: wide)
+        _run(code, args[0], args[1], lambda i, mask: wide)
         return context.get_dummy_value()
 
     return types.void(types.intp, types.intp, value), codegen
 
 
-def _run(code: _Code, source: Any, count: Any, out: Any, combine: Any) -> None:
-    """A loop over vectors, the last one masked: out = combine(source, the old out)."""
-    b = code.b
-    before, loop, after = b.block, b.append_basic_block("run"), b.append_basic_block("run.done")
-    b.cbranch(b.icmp_signed(">", count, I64(0)), loop, after)
-    b.position_at_end(loop)
-    i = b.phi(I64)
-    i.add_incoming(I64(0), before)
-    mask = code.mask(b.sub(count, i))
-    place = code.address(out, i)
-    new = code.load_vector(code.address(source, i), mask)
-    code.store_vector(combine(code, new, lambda: code.load_vector(place, mask)), place, mask)
-    following = b.add(i, I64(code.lanes))
-    i.add_incoming(following, loop)
-    b.cbranch(b.icmp_signed("<", following, count), loop, after)
-    b.position_at_end(after)
+def _run(code: _Code, count: Any, out: Any, value: Any) -> None:
+    """out[i] = value(i, mask) for i < count, a vector at a time, the last one masked."""
+
+    def vector(i: Any) -> None:
+        mask = code.mask(code.b.sub(count, i))
+        code.store_vector(value(i, mask), code.address(out, i), mask)
+
+    with code.b.if_then(code.b.icmp_signed(">", count, I64(0))):
+        code.repeat(count, code.lanes, vector)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.tile import ROWS, add_run, at, copy_run, tile
+from scratchnn_kernels.tile import ROWS, add_runs, at, copy_run, tile
 
 
 class Shares(NamedTuple):
@@ -73,15 +73,16 @@ def product(
 @njit(error_model="numpy", cache=True, nogil=True)
 def add_shares(line: Array, cut: Any, i: int, padded: Array) -> None:
     """Add the shares of dy's row i to the padded dx; the taps of a row lie side by side where dilation allows."""
-    run = cut.width * cut.channels if cut.dilation_col == 1 else cut.channels
+    shares = cut.width * cut.channels
+    run = shares if cut.dilation_col == 1 else cut.channels
+    size = cut.padded_breadth * cut.channels
     for j in range(cut.out_cols):
-        for k in range(cut.taps):  # inside: the next addition to a row waits until this one is stored
-            row = (i * cut.stride_row + k * cut.dilation_row) * cut.padded_breadth * cut.channels
-            start = (j * cut.taps + k) * cut.width * cut.channels
-            cell = row + j * cut.stride_col * cut.channels
-            for r in range(cut.width * cut.channels // run):
-                to = at(padded, cell + r * cut.dilation_col * cut.channels)
-                add_run(at(line, start + r * run), run, to, line[0])
+        cell = i * cut.stride_row * size + j * cut.stride_col * cut.channels
+        for r in range(shares // run):
+            add_runs(
+                at(line, j * cut.taps * shares + r * run), shares, run,
+                at(padded, cell + r * cut.dilation_col * cut.channels), cut.dilation_row * size, cut.taps, line[0],
+            )  # fmt: skip
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
