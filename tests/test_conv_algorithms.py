@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import scratchnn_kernels as kernels
 from compare import assert_close
 from kernel_arguments import CONV_TERMS, ONLY
-from scratchnn.testing.strategies import floats, layouts, relaid, seeds
+from scratchnn.testing.strategies import both, floats, layouts, relaid, seeds
 from scratchnn_kernels import TABLE, KernelError
 
 ALGORITHMS = [
@@ -26,16 +26,16 @@ def large_convolutions(draw: st.DrawFn, dtype: Any, **fixed: Any) -> tuple[dict[
     c, o = (groups * draw(st.integers(1, 40)) for _ in range(2))
     if "in_channels" in fixed:  # depthwise
         groups = c = o = draw(st.integers(1, 40))
-    kernel = (
-        (fixed["kernel_size"],) * 2 if "kernel_size" in fixed else draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
-    )
+    kernel = fixed.get("kernel_size") or draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
     geometry = {
         "stride": fixed.get("stride") or draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
         "padding": fixed["padding"] if "padding" in fixed else draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
-        "dilation": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
+        "dilation": fixed.get("dilation") or draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
         "groups": groups,
     }
-    height, width = (draw(st.integers(1, 20)) + (k - 1) * d for k, d in zip(kernel, geometry["dilation"], strict=True))
+    height, width = (
+        draw(st.integers(1, 20)) + (k - 1) * d for k, d in zip(kernel, both(geometry["dilation"]), strict=True)
+    )
     rng = np.random.default_rng(draw(seeds))
     n = draw(st.integers(0, 3))
 
@@ -61,7 +61,7 @@ def wide(arrays: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(("op", "impl"), ALGORITHMS)
 @given(data=st.data(), dtype=floats)
 def test_large_shapes(op: str, impl: str, data: st.DataObject, dtype: Any) -> None:
-    arrays, geometry = data.draw(large_convolutions(dtype, **ONLY.get(impl, {})))
+    arrays, geometry = data.draw(large_convolutions(dtype, **data.draw(st.sampled_from(ONLY.get(impl, ({},))))))
     got, truth = call(op, arrays, geometry, impl), call(op, wide(arrays), geometry, "reference")
     assert got.dtype == dtype
     assert_close(got, truth, TOLERANCE[dtype], f"{op} by {impl}")
@@ -97,6 +97,24 @@ def test_an_algorithm_refuses_what_it_does_not_take(op: str, impl: str) -> None:
         call(op, arrays, {"groups": 2}, impl)
 
 
+@pytest.mark.parametrize("op", list(CONV_TERMS))
+@pytest.mark.parametrize(
+    ("kernel", "options", "message"),
+    [
+        ((4, 4), {"stride": 1}, r"got 4x4, stride \(1, 1\)"),
+        ((3, 3), {"stride": 2}, r"got 3x3, stride \(2, 2\)"),
+        ((4, 4), {"stride": (2, 1)}, r"got 4x4, stride \(2, 1\)"),
+        ((4, 4), {"stride": 2, "dilation": 2}, r"stride \(2, 2\), dilation \(2, 2\)"),
+        ((4, 3), {"stride": 2}, r"got 4x3"),
+    ],
+)
+def test_winograd_names_what_it_takes(op: str, kernel: tuple[int, int], options: dict[str, Any], message: str) -> None:
+    arrays = {"x": np.ones((1, 4, 9, 9)), "weight": np.ones((4, 4, *kernel)), "bias": np.ones(4)}
+    dy = np.ones_like(kernels.conv2d(arrays["x"], arrays["weight"], **options))
+    with pytest.raises(KernelError, match=message):
+        call(op, arrays | {"dy": dy, "size": (9, 9), "kernel": kernel}, options, "winograd")
+
+
 def chosen(shape: tuple[int, int, int], out: int, kernel: int, dtype: Any = np.float32, **geometry: Any) -> list[str]:
     """The names that the rule gives for the three passes."""
     c, h, w = shape
@@ -110,7 +128,10 @@ def test_the_rule() -> None:
         assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd_exact"] * 3
     assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd"] * 3
     assert chosen((64, 5, 5), 64, 3, padding=1) == ["direct"] * 3, "half of Winograd's tiles would be thrown away"
-    assert chosen((64, 16, 16), 128, 4, stride=2, padding=1) == ["direct"] * 3
+    assert chosen((64, 16, 16), 128, 4, stride=2, padding=1) == ["winograd"] * 3
+    assert chosen((64, 14, 14), 128, 4, np.float64, stride=2, padding=1) == ["winograd_exact"] * 3
+    assert chosen((64, 10, 10), 128, 4, stride=2, padding=1) == ["direct"] * 3
+    assert chosen((64, 16, 16), 128, 3, stride=2, padding=1) == ["direct"] * 3
     assert chosen((1, 32, 32), 6, 5) == ["planes", "planes", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1) == ["direct", "scatter", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
@@ -127,9 +148,9 @@ def test_the_rule() -> None:
 @given(data=st.data(), dtype=floats)
 def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject, dtype: Any) -> None:
     """Also in the cells that no tap reaches, where the stride is beyond the kernel."""
-    fixed = ONLY.get(impl, {})
+    fixed = data.draw(st.sampled_from(ONLY.get(impl, ({},))))
     groups = fixed.get("groups") or data.draw(st.sampled_from([1, 2]))
-    kernel = fixed.get("kernel_size") or data.draw(st.integers(1, 3))
+    kernel, _ = fixed.get("kernel_size") or data.draw(st.tuples(st.integers(1, 3), st.none()))
     stride = fixed.get("stride") or data.draw(st.integers(1, 4))
     c, o = (groups * data.draw(st.integers(1, 20)) for _ in range(2))
     if "in_channels" in fixed:  # depthwise

@@ -4,7 +4,8 @@ planes      few channels, or 1x1 weight gradients, that lie in planes: vectors a
 pointwise   1x1 of stride 1: a matrix product
 depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
-winograd    3x3 of stride 1 with many channels: a quarter of the products, off by 3e-6 of the largest result
+winograd    3x3 of stride 1 and 4x4 of stride 2 with many channels: a quarter of the products, or 25/64, off by 3e-6
+            of the largest result
 winograd_exact   the same with four ninths of the products, as exact as the sum itself
 fft         large windows over many channels, by the Fourier transform; as exact as winograd
 direct      everything else: register tiles over the windows as they lie
@@ -13,6 +14,7 @@ im2col      columns and BLAS; the rule never takes it, it is the simple one to c
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -26,11 +28,10 @@ from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
 
 FEW = 8  # channels: at most half of the lanes of a vector
-MANY = 32  # channels: Winograd's transforms cost as much as they save below
+MANY = 16  # channels: vectors are half empty below
 WIDE = 12  # pixels of a row that fill most of a vector
 LARGE = 160  # products of a window's sum for each pixel that the Fourier transform needs, padding included
-SPREAD = 16  # channels: fewer leave its matrix products too small
-FULL = 0.7  # of the outputs of Winograd's tiles that must be wanted
+FULL = 0.5  # of the outputs of Winograd's tiles that must be wanted
 
 
 class Choice(NamedTuple):
@@ -86,7 +87,7 @@ def forward_choice(
         return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _reduced(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
+    return _reduced(window, groups, channels, o, (size[0], size[1]), window.dilation, exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -102,7 +103,8 @@ def input_grad_choice(
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _reduced(window, groups, dy[0], channels, input_size, exact) or GENERAL
+    (s, t), (d, e) = window.stride, window.dilation
+    return _reduced(window, groups, dy[0], channels, input_size, (s * d, t * e), exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -118,28 +120,30 @@ def weight_grad_choice(
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _reduced(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
+    return _reduced(window, groups, channels, dy[0], dy[1:], window.dilation, exact) or GENERAL
 
 
-def _reduced(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
+def _reduced(window: Window, groups: int, c: int, o: int, size: Two, step: Two, exact: bool) -> Choice | None:
     """An algorithm with fewer products, if one pays for results of `size`."""
-    if window.stride == (1, 1) and groups == 1 and min(c, o) >= SPREAD and not exact:
+    if window.stride == (1, 1) and groups == 1 and min(c, o) >= MANY and not exact:
         (h, w), (k, l) = size, window.kernel
         products = k * l * h * w / ((h + window.extent[0]) * (w + window.extent[1]))
         if products >= LARGE:
             return Choice("fft", f"{products:.0f} products for each pixel of the padded image")
-    return _winograd_choice(window, groups, c, o, size, exact)
+    return _winograd_choice(window, groups, c, o, size, step, exact)
 
 
-def _winograd_choice(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
-    if not _served(window, groups) or min(c, o) < MANY:
+def _winograd_choice(window: Window, groups: int, c: int, o: int, size: Two, step: Two, exact: bool) -> Choice | None:
+    """Winograd for results of that size, of which those `step` apart fill tiles together; or None."""
+    if not winograd.serves(window, groups) or min(c, o) < MANY:
         return None
-    m = 2 if exact else 4
-    cells = [-(-n // d) for n, d in zip(size, window.dilation, strict=True)]
+    m, taps = winograd.tile(window, exact)
+    cells = [-(-n // s) for n, s in zip(size, step, strict=True)]
     wanted = cells[0] * cells[1] / (-(-cells[0] // m) * -(-cells[1] // m) * m * m)
     if wanted < FULL:
         return None
-    why = f"3x3 of stride 1: {'4/9' if exact else '1/4'} of the products, {wanted:.0%} of the results wanted"
+    side, share = window.kernel[0], Fraction((m + taps - 1) ** 2, (m * taps) ** 2)
+    why = f"{side}x{side} of stride {window.stride[0]}: {share} of the products, {wanted:.0%} of the results wanted"
     return Choice("winograd_exact" if exact else "winograd", why)
 
 
@@ -168,19 +172,16 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     return WEIGHT_GRAD[name](dy, x, window, groups)
 
 
-def _served(window: Window, groups: int) -> bool:
-    return window.kernel == (3, 3) and window.stride == (1, 1) and groups == 1
-
-
-def _only_3x3(algorithm: Callable[..., Array], m: int) -> Callable[..., Array]:
+def _if_served(algorithm: Callable[..., Array], exact: bool) -> Callable[..., Array]:
     def checked(*args: Any) -> Array:
         window, groups = next((a, args[i + 1]) for i, a in enumerate(args) if isinstance(a, Window))
-        if not _served(window, groups):
+        if not winograd.serves(window, groups):
             raise KernelError(
-                f"winograd takes 3x3 kernels of stride 1 with groups=1; got {window.kernel[0]}x{window.kernel[1]}, "
-                f"stride {window.stride}, groups={groups}"
+                f"winograd takes 3x3 kernels of stride 1, and 4x4 kernels of stride 2 without dilation, with groups=1; "
+                f"got {window.kernel[0]}x{window.kernel[1]}, stride {window.stride}, dilation {window.dilation}, "
+                f"groups={groups}"
             )
-        return algorithm(*args, m=m)
+        return algorithm(*args, exact=exact)
 
     return checked
 
@@ -190,8 +191,8 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "planes": planes.conv2d,
     "depthwise": depthwise.conv2d,
     "pointwise": pointwise.conv2d,
-    "winograd": _only_3x3(winograd.conv2d, 4),
-    "winograd_exact": _only_3x3(winograd.conv2d, 2),
+    "winograd": _if_served(winograd.conv2d, False),
+    "winograd_exact": _if_served(winograd.conv2d, True),
     "fft": fft.conv2d,
     "im2col": im2col.conv2d,
 }
@@ -201,8 +202,8 @@ INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "depthwise": depthwise.input_grad,
     "pointwise": pointwise.input_grad,
     "scatter": scatter.input_grad,
-    "winograd": _only_3x3(winograd.input_grad, 4),
-    "winograd_exact": _only_3x3(winograd.input_grad, 2),
+    "winograd": _if_served(winograd.input_grad, False),
+    "winograd_exact": _if_served(winograd.input_grad, True),
     "fft": fft.input_grad,
     "im2col": im2col.input_grad,
 }
@@ -211,8 +212,8 @@ WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "planes": planes.weight_grad,
     "depthwise": depthwise.weight_grad,
     "pointwise": pointwise.weight_grad,
-    "winograd": _only_3x3(winograd.weight_grad, 4),
-    "winograd_exact": _only_3x3(winograd.weight_grad, 2),
+    "winograd": _if_served(winograd.weight_grad, False),
+    "winograd_exact": _if_served(winograd.weight_grad, True),
     "fft": fft.weight_grad,
     "im2col": im2col.weight_grad,
 }

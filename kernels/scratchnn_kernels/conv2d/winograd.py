@@ -1,4 +1,4 @@
-"""Winograd's convolution with 3x3 kernels of stride 1: a tile of m x m outputs costs (m+2)^2 products, not 9 m^2.
+"""Winograd's convolution: a tile of m x m outputs of a 3x3 kernel of stride 1 costs (m+2)^2 products, not 9 m^2.
 
     conv2d        y  = A^T [(G w G^T) . (B^T x B)] A       for every tile, summed over in-channels before A^T . A
     input_grad    the same of dy with w flipped, its channels exchanged, and the padding that is left of 2d
@@ -8,8 +8,13 @@ A product `.` of cells is, over all tiles and channels, (m+2)^2 matrix products.
 the direct convolution's for m=4, four ninths for m=2. Source: Lavin & Gray, Fast algorithms for convolutional neural
 networks (2016). With dilation d each of the d^2 phases of the image is convolved by itself.
 
-float32 results are off by 4e-7 of the largest for m=2, like a direct convolution's, and by 1e-6 to 4e-6 for m=4. A NaN
-or an infinity makes all outputs of the tiles that read it NaN, also those that the kernel itself does not reach.
+A 4x4 kernel of stride 2 is *folded*: with k = 2a + r, y[i] = sum_r sum_a x[2(i+a) + r - p] w[2a+r] is one correlation
+of stride 1 with 2x2 taps and four times the channels, the (r, s) of the fold. Turned round it is four correlations of
+dy, one for every second row and column of dx. Tiles of m=4 cost 25 products for 64, those of m=3 four ninths.
+
+float32 results are off by 3e-7 to 1e-6 of the largest for the small tiles (`exact`), like a direct convolution's,
+and by 1e-6 to 5e-6 for m=4. A NaN or an infinity makes all outputs of the tiles that read it NaN, also those that the
+kernel itself does not reach.
 """
 
 from functools import lru_cache
@@ -22,15 +27,30 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.order import as_channels_last, is_channels_last
 from scratchnn_kernels.geometry import Window
 
-TILES = 32  # of a block: fewer stream the weights too often, more outgrow the L1 cache
+TILES = 32  # of a block: fewer stream the weights too often, more outgrow the L2 cache
+STREAMED = 8 << 20  # bytes of weights for which a block may be larger
+GRADIENT = 4  # times as long as to read some weights it takes to add to as many
 BAND_TILES = 4  # rows of tiles between two fresh starts of a band
+SIZES = {3: (4, 2), 2: (4, 3)}  # by taps: the outputs of a tile, and those of an exact one
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, m: int = 4) -> Array:
+def tile(window: Window, exact: bool) -> tuple[int, int]:
+    """The outputs of a tile and the taps, along an axis."""
+    taps = window.kernel[0] // window.stride[0]
+    return SIZES[taps][exact], taps
+
+
+def serves(window: Window, groups: int) -> bool:
+    """Whether this is the algorithm for such a convolution."""
+    if window.kernel == (4, 4):
+        return window.stride == (2, 2) and window.dilation == (1, 1) and groups == 1
+    return window.kernel == (3, 3) and window.stride == (1, 1) and groups == 1
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, *, exact: bool = False) -> Array:
     """y [N,O,OH,OW], channels last in memory."""
-    (top, _), (left, _) = window.padding
     size = window.output_size(x.shape[2:])
-    return _correlate(x, weight, bias, size, (top, left), window.dilation, m, transposed=False)
+    return _correlate(x, weight, bias, size, _gather(window, exact), window, turned=False)
 
 
 def input_grad(
@@ -40,57 +60,55 @@ def input_grad(
     window: Window,
     groups: int,
     bias: Array | None = None,
-    m: int = 4,
+    *,
+    exact: bool = False,
 ) -> Array:
     """dx [N,C,H,W], channels last in memory."""
-    (top, _), (left, _) = window.padding
-    before = 2 * window.dilation[0] - top, 2 * window.dilation[1] - left
-    return _correlate(dy, weight, bias, input_size, before, window.dilation, m, transposed=True)
+    return _correlate(dy, weight, bias, input_size, _scatter(window, exact), window, turned=True)
 
 
-def weight_grad(dy: Array, x: Array, window: Window, groups: int, m: int = 4) -> Array:
-    """dw [O,C,3,3], summed over the threads' shares in a fixed order."""
+def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool = False) -> Array:
+    """dw [O,C,K,L], summed over the threads' shares in a fixed order."""
     from scratchnn_kernels.conv2d import winograd_weight_loops as loops
 
     (n, c), o = x.shape[:2], dy.shape[1]
-    dw = np.zeros((o, c, 3, 3), x.dtype)
+    dw = np.zeros((o, c, *window.kernel), x.dtype)
     if not dy.size or not x.size:
         return dw
     x, dy = _readable(x, window.dilation), _readable(dy, window.dilation)
-    (top, _), (left, _) = window.padding
-    plan = _plan(n, _layout(x), _layout(dy), (top, left), window.dilation, m, x.itemsize)
+    plan = _plan(n, _layout(x), _layout(dy), _gather(window, exact), x.itemsize, GRADIENT)
     parts = threads.parts(plan.work, plan.grid.total)
-    stride = c * plan.outputs.padded + plan.lanes
+    stride = plan.deep * plan.outputs.padded + plan.lanes
     du = memory.empty((parts, plan.cells * stride), x.dtype).reshape(-1)
     lowest = x.dtype.type(-np.inf)
     loops.accumulate(
         memory.flat(x)[0], plan.inputs, memory.flat(dy)[0], plan.outputs, du, stride, plan.grid, plan.sizes,
         plan.v_steps, plan.z_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), parts, lowest,
     )  # fmt: skip
-    scratch = memory.empty((parts, 9 * plan.outputs.padded), x.dtype).reshape(-1)
+    kernels = _kernels(dw, plan, window, turned=False)
+    scratch = memory.empty((parts, dw[0, 0].size * plan.outputs.padded), x.dtype).reshape(-1)
     loops.finish_weight_grad(
-        du, stride, parts, m, c, o, plan.outputs.padded, dw.reshape(-1), scratch, parts, lowest
+        du, stride, parts, kernels, plan.inputs.padded, dw.reshape(-1), scratch, parts, lowest
     )  # fmt: skip
     return dw
 
 
 def _correlate(
-    x: Array, weight: Array, bias: Array | None, size: tuple[int, int], before: tuple[int, int],
-    dilation: tuple[int, int], m: int, transposed: bool,
-) -> Array:  # fmt: skip
-    """x correlated with weight, or, if `transposed`, with weight flipped and its channels exchanged."""
+    x: Array, weight: Array, bias: Array | None, size: tuple[int, int], course: "_Course", window: Window, turned: bool
+) -> Array:
+    """x correlated with weight, or, if `turned`, with weight flipped and its channels exchanged."""
     from scratchnn_kernels.conv2d import winograd_loops as loops
 
-    n, o = len(x), weight.shape[1 if transposed else 0]
+    n, o = len(x), weight.shape[1 if turned else 0]
     y = memory.empty_channels_last((n, o, *size), x.dtype)
     if not x.size or not y.size:
         y[...] = 0 if bias is None else bias[:, None, None]
         return y
-    x = _readable(x, dilation)
-    plan = _plan(n, _layout(x), (*size, o, True), before, dilation, m, x.itemsize)
+    x = _readable(x, window.dilation)
+    plan = _plan(n, _layout(x), (*size, o, True), course, x.itemsize)
     parts = threads.parts(plan.work, plan.grid.total)
     lowest = x.dtype.type(-np.inf)
-    u, stride = _transformed_weight(weight, transposed, plan, m, parts, lowest)
+    u, stride = _transformed_weight(weight, plan, window, turned, parts, lowest)
     shift = plan.zeros(x.dtype)
     shift[:o] = 0 if bias is None else bias
     loops.correlate(
@@ -102,21 +120,55 @@ def _correlate(
 
 
 def _transformed_weight(
-    weight: Array, transposed: bool, plan: "_Plan", m: int, parts: int, lowest: Any
+    weight: Array, plan: "_Plan", window: Window, turned: bool, parts: int, lowest: Any
 ) -> tuple[Array, int]:
+    """u, and the stride of its cells."""
     from scratchnn_kernels.conv2d import winograd_weight_loops as loops
 
-    o, c = weight.shape[:2]
-    along_out, along_in = 9 * c, 9
-    depth, padded = plan.inputs.channels, plan.outputs.padded
-    stride = -(-padded // plan.width) * plan.width * depth + plan.lanes
-    u = memory.empty((plan.cells * stride,), weight.dtype)
-    scratch = memory.empty((parts * 9 * padded,), weight.dtype)
-    strides = (o, along_out, c, along_in) if transposed else (c, along_in, o, along_out)
-    loops.transform_weight(
-        np.ascontiguousarray(weight).reshape(-1), m, *strides, transposed, padded, u, stride, scratch, parts, lowest
-    )
+    padded = plan.outputs.padded
+    stride = -(-padded // plan.width) * plan.width * plan.in_steps.size + plan.lanes
+    u = memory.empty((plan.grid.total // plan.grid.joint * plan.cells * stride,), weight.dtype)
+    scratch = memory.empty((parts * weight[0, 0].size * padded,), weight.dtype)
+    kernels = _kernels(weight, plan, window, turned)
+    loops.transform_weight(np.ascontiguousarray(weight).reshape(-1), kernels, u, stride, scratch, parts, lowest)
     return u, stride
+
+
+def _kernels(weight: Array, plan: "_Plan", window: Window, turned: bool) -> Any:
+    from scratchnn_kernels.conv2d.winograd_weight_loops import Kernels
+
+    (o, c), taps, fold = weight.shape[:2], weight[0, 0].size, window.stride[0]
+    channels = (o, c * taps, c, taps) if turned else (c, taps, o, c * taps)
+    (top, _), (left, _) = window.padding
+    turn = (top % fold, left % fold) if turned else (0, 0)
+    grid = plan.grid
+    return Kernels(grid.kinds, grid.m, grid.taps, fold, *channels, plan.outputs.padded, int(turned), *turn)
+
+
+class _Course(NamedTuple):
+    """How a correlation walks over its input; see Grid."""
+
+    m: int
+    taps: int
+    fold: int
+    shift: tuple[int, int]
+    reach: tuple[int, int]
+    step: tuple[int, int]
+
+
+def _gather(window: Window, exact: bool) -> _Course:
+    """The convolution's."""
+    (top, _), (left, _) = window.padding
+    fold, reach = window.stride[0], window.dilation
+    return _Course(*tile(window, exact), fold, (-top, -left), reach, reach)
+
+
+def _scatter(window: Window, exact: bool) -> _Course:
+    """Its adjoint's: outputs a stride apart depend on the same taps."""
+    course = _gather(window, exact)
+    step = course.fold * course.reach[0], course.fold * course.reach[1]
+    (top, left), first = course.shift, course.taps - 1
+    return course._replace(fold=1, shift=(-top - first * step[0], -left - first * step[1]), step=step)
 
 
 def _readable(x: Array, dilation: tuple[int, int]) -> Array:
@@ -138,6 +190,7 @@ class _Plan(NamedTuple):
     cells: int  # of a tile's transform
     lanes: int
     width: int  # of a panel of weights
+    deep: int  # channels of a transformed input
     work: int
     sizes: tuple[int, int, int]  # of a part's band, transformed inputs and transformed outputs
     room: int  # of all scratch of a part
@@ -155,36 +208,53 @@ class _Plan(NamedTuple):
 
 @lru_cache(maxsize=256)
 def _plan(
-    n: int, source: tuple[int, int, int, bool], target: tuple[int, int, int, bool], before: tuple[int, int],
-    dilation: tuple[int, int], m: int, itemsize: int,
+    n: int, source: tuple[int, int, int, bool], target: tuple[int, int, int, bool], course: _Course, itemsize: int,
+    effort: int = 1,
 ) -> _Plan:  # fmt: skip
-    from scratchnn_kernels.conv2d.winograd_loops import Grid, Images
-    from scratchnn_kernels.tile import ROWS, TILE_BYTES, VECTOR_BYTES
+    from scratchnn_kernels.conv2d.winograd_grid import Images
+    from scratchnn_kernels.tile import TILE_BYTES, VECTOR_BYTES
 
-    lanes, cells = VECTOR_BYTES // itemsize, (m + 2) ** 2
+    lanes, width, fold = VECTOR_BYTES // itemsize, TILE_BYTES // itemsize, course.fold
     inputs, outputs = (Images(h, w, c, -(-c // lanes) * lanes, int(last)) for h, w, c, last in (source, target))
-    phases = min(dilation[0], outputs.height), min(dilation[1], outputs.width)
-    rows, cols = (-(-length // (m * d)) for length, d in zip(target[:2], dilation, strict=True))
+    cells, deep = (course.m + course.taps - 1) ** 2, fold * fold * inputs.padded
+    streamed = effort * cells * deep * outputs.padded * itemsize
+    grid = _grid(n, (outputs.height, outputs.width), course, TILES * min(4, -(-streamed // STREAMED)))
+    tiles = grid.block * grid.across
+    sizes = (
+        grid.band * fold * (course.m * grid.across + course.taps - 1) * inputs.padded,
+        cells * (tiles * deep + lanes),  # one vector more, lest all cells of a tile fall into one cache set
+        cells * (tiles * outputs.padded + lanes),
+    )
+    corner = course.m * course.m * grid.across * outputs.padded
+    room = -(-(sum(sizes) + corner) // lanes) * lanes
+    depths = (np.arange(fold * fold)[:, None] * inputs.padded + np.arange(inputs.channels)).reshape(-1)
+    work = grid.total * grid.across * cells * depths.size * outputs.channels
+    return _Plan(
+        inputs, outputs, grid, cells, lanes, width, deep, work, sizes, room, depths, np.arange(depths.size) * width,
+        np.arange(tiles) * deep, np.arange(tiles) * outputs.padded,
+    )  # fmt: skip
+
+
+def _grid(n: int, size: tuple[int, int], course: _Course, most: int) -> Any:
+    """The grid, with blocks of at most so many tiles."""
+    from scratchnn_kernels.conv2d.winograd_grid import Grid
+    from scratchnn_kernels.conv2d.winograd_transform import KINDS, POINTS
+    from scratchnn_kernels.tile import ROWS
+
+    m, taps, fold, shift, reach, step = course
+    apart = step != reach  # each phase has weights of its own
+    phases = step if apart else (min(step[0], size[0]), min(step[1], size[1]))
+    rows, cols = (-(-length // (m * s)) for length, s in zip(size, step, strict=True))
     runs = -(-cols // TILES)
     across = cols if runs == 1 else -(-cols // (runs * ROWS)) * ROWS
     runs = -(-cols // across)
-    total = n * phases[0] * phases[1] * runs * rows
-    block = max(1, min(total, TILES // across))
+    joint = n * runs * rows * (1 if apart else phases[0] * phases[1])
+    block = max(1, min(joint, most // across))
     full = {b: b * across / -(-b * across // ROWS) for b in range(block // 2 + 1, block + 1)}  # rows of a register tile
     block = max(full, key=lambda b: (full[b], b))
-    band = m * min(BAND_TILES, rows) + 2
-    grid = Grid(m, *before, *dilation, *phases, rows, cols, across, runs, block, total, band)
-    tiles = block * across
-    sizes = (
-        band * (m * across + 2) * inputs.padded,
-        cells * (tiles * inputs.padded + lanes),  # one vector more, lest all cells of a tile fall into one cache set
-        cells * (tiles * outputs.padded + lanes),
+    total = n * runs * rows * phases[0] * phases[1]
+    band = fold * (m * min(BAND_TILES, rows) + taps - 1)
+    kinds = KINDS * list(POINTS).index((m, taps))
+    return Grid(
+        kinds, m, taps, fold, *shift, *reach, *step, *phases, n, rows, cols, across, runs, block, total, joint, band
     )
-    corner = m * m * across * outputs.padded
-    room = -(-(sum(sizes) + corner) // lanes) * lanes
-    work = total * across * cells * inputs.channels * outputs.channels
-    return _Plan(
-        inputs, outputs, grid, cells, lanes, TILE_BYTES // itemsize, work, sizes, room, np.arange(inputs.channels),
-        np.arange(inputs.channels) * (TILE_BYTES // itemsize), np.arange(tiles) * inputs.padded,
-        np.arange(tiles) * outputs.padded,
-    )  # fmt: skip

@@ -2,7 +2,8 @@
 
 All arrays are flat; strides and offsets count elements. A *band* is some rows of a padded image, channels last; a *run*
 is a row of tiles, and the unit of threading; a *block* is as many runs as are transformed together. Transforms of a
-block lie as [cell, tile, channel]: cell e = (i, j) of all tiles is one matrix, and one product with the weights.
+block lie as [cell, tile, channel]: cell e = (i, j) of all tiles is one matrix, and one product with the weights. Where
+a kernel is folded (see winograd.py), "channel" is (row, column, channel) of the fold.
 
 A bare 0 as an argument has a type of its own, and would have the callee compiled twice: hence np.int64(0).
 """
@@ -13,55 +14,13 @@ import numba
 import numpy as np
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.winograd_transform import INPUT, KINDS, OUTPUT, TAPS, prefetch, square, transpose
-from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
+from scratchnn_kernels.conv2d.winograd_grid import first_input, first_output, jit, located
+from scratchnn_kernels.conv2d.winograd_transform import INPUT, OUTPUT, prefetch, square, transpose
+from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, copy_run, fill_run, tile
 
-jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 jit_parallel: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
 LINE = 64  # bytes of a cache line
-
-
-class Images(NamedTuple):
-    """A batch of images in memory, and their channels rounded up to whole vectors."""
-
-    height: int
-    width: int
-    channels: int
-    padded: int
-    last: int  # 1 if channels lie last in memory, 0 if first
-
-
-class Grid(NamedTuple):
-    """The tiles of the outputs. With dilation d, outputs d apart form one of d * d phases, each tiled by itself."""
-
-    m: int
-    before_row: int  # padding
-    before_col: int
-    step_row: int  # dilation
-    step_col: int
-    phase_rows: int
-    phase_cols: int
-    rows: int  # of tiles
-    cols: int
-    across: int  # tiles of a run
-    runs: int  # beside each other
-    block: int  # runs of a block
-    total: int  # runs of the batch
-    band: int  # rows of a band
-
-
-@jit
-def located(grid: Any, run: int) -> tuple[int, int, int, int, int]:
-    """A run's image, its first output (row, column), its row of tiles, and how many tiles it has."""
-    row, rest = run % grid.rows, run // grid.rows
-    beside, rest = rest % grid.runs, rest // grid.runs
-    phase_col, rest = rest % grid.phase_cols, rest // grid.phase_cols
-    phase_row, image = rest % grid.phase_rows, rest // grid.phase_rows
-    first_tile = beside * grid.across
-    top = row * grid.m * grid.step_row + phase_row
-    left = first_tile * grid.m * grid.step_col + phase_col
-    return image, top, left, row, min(grid.across, grid.cols - first_tile)
 
 
 @jit
@@ -77,29 +36,31 @@ def fill(
     band: Array, lowest: float,
 ) -> None:  # fmt: skip
     """band[r, j] = the channels of pixel (top + r step_row, left + j step_col), zero outside of the image."""
-    c, wide = images.channels, images.padded
+    c, wide, zero = images.channels, images.padded, x.dtype.type(0)
     lo = min(cols, max(0, -(left // step_col)))
     hi = max(lo, min(cols, (images.width - 1 - left) // step_col + 1))
     length = band.size // rows
     for r in range(rows):
-        line = band[r * length : r * length + cols * wide]
-        y = top + r * step_row
+        line, y = at(band, r * length), top + r * step_row
         if not 0 <= y < images.height:
-            line[:] = 0
+            fill_run(cols * wide, line, zero)
             continue
-        line[: lo * wide] = 0
-        line[hi * wide :] = 0
+        fill_run(lo * wide, line, zero)
+        fill_run((cols - hi) * wide, at(band, r * length + hi * wide), zero)
         pixel = left + lo * step_col
         if not images.last:
             first = (image * c * images.height + y) * images.width + pixel
-            transpose(c, hi - lo, x, first, images.height * images.width, line, lo * wide, wide, lowest)
-        elif c == wide and step_col == 1:
-            first = ((image * images.height + y) * images.width + pixel) * c
-            copy(x[first : first + (hi - lo) * c], line[lo * c : hi * c])
-        else:
-            for j in range(lo, hi):
-                first = ((image * images.height + y) * images.width + left + j * step_col) * c
-                copy(x[first : first + c], line[j * wide : j * wide + c])
+            transpose(
+                c, hi - lo, x, first, images.height * images.width, band, r * length + lo * wide, wide, lowest
+            )  # fmt: skip
+            continue
+        first = ((image * images.height + y) * images.width + pixel) * c
+        if c == wide and step_col == 1:
+            copy_run(at(x, first), (hi - lo) * c, at(band, r * length + lo * wide), lowest)
+            continue
+        for j in range(lo, hi):
+            copy_run(at(x, first), c, at(band, r * length + j * wide), lowest)
+            first += step_col * c
 
 
 @jit
@@ -108,27 +69,33 @@ def transform_inputs(
     stride: int, lowest: float,
 ) -> tuple[int, int]:  # fmt: skip
     """v = B^T d B of the runs first to last; returns how many tiles these are, and the band's row in use."""
-    n, m, wide = grid.m + TAPS - 1, grid.m, images.padded
-    length = (m * grid.across + TAPS - 1) * wide
+    n, fold, wide = grid.m + grid.taps - 1, grid.fold, images.padded
+    advance, span = fold * grid.m, fold * n  # rows from run to run, and of a run
+    cols = fold * (grid.m * grid.across + grid.taps - 1)
+    length = cols * wide
     tiles = 0
-    for run in range(first, last):
-        image, top, left, row, count = located(grid, run)
-        top, left = top - grid.before_row, left - grid.before_col
+    for number in range(first, last):
+        run = located(grid, number)
+        top, left = first_input(grid, run)
         fresh = 0
-        if row and run > start and held + m + n <= grid.band:  # the band has the first rows already
-            held += m
-            fresh = TAPS - 1
+        if run.row and number > start and held + advance + span <= grid.band:  # the band has the first rows already
+            held += advance
+            fresh = span - advance
         else:
             held = 0
-        lines = band[(held + fresh) * length : (held + n) * length]
         fill(
-            x, images, image, top + fresh * grid.step_row, grid.step_row, n - fresh, left, grid.step_col,
-            m * count + TAPS - 1, lines, lowest,
+            x, images, run.image, top + fresh * grid.reach_row, grid.reach_row, span - fresh, left, grid.reach_col,
+            advance * run.tiles + span - advance, band[(held + fresh) * length : (held + span) * length], lowest,
         )  # fmt: skip
-        for t in range(count):
-            source, target = at(band, held * length + m * t * wide), at(v, (tiles + t) * wide)
-            square(KINDS * m + INPUT, wide, source, length, wide, target, n * stride, stride, np.int64(0), lowest)
-        tiles += count
+        for t in range(run.tiles):
+            for r in range(fold):  # the columns of a fold lie side by side
+                source = at(band, (held + r) * length + t * advance * wide)
+                target = at(v, ((tiles + t) * fold + r) * fold * wide)
+                square(
+                    grid.kinds + INPUT, fold * wide, source, fold * length, fold * wide, target, n * stride, stride,
+                    np.int64(0), lowest,
+                )  # fmt: skip
+        tiles += run.tiles
     return tiles, held
 
 
@@ -142,12 +109,12 @@ class Ahead(NamedTuple):
 
 
 @jit
-def ahead_of(x: Array, images: Any, grid: Any, first: int, last: int, more: int) -> Any:
+def ahead_of(x: Array, images: Any, grid: Any, first: int, last: int, fold: int, more: int) -> Any:
     """The lines of x at the runs first to last, and `more` rows; none where they are scattered."""
     if first >= last or grid.runs * grid.phase_rows * grid.phase_cols > 1:
         return Ahead(0, 0, 1, 0)
-    image, top = first // grid.rows, first % grid.rows * grid.m
-    final, bottom = (last - 1) // grid.rows, ((last - 1) % grid.rows + 1) * grid.m + more
+    image, top = first // grid.rows, first % grid.rows * grid.m * fold
+    final, bottom = (last - 1) // grid.rows, ((last - 1) % grid.rows + 1) * grid.m * fold + more
     rows = (final - image) * images.height + min(bottom, images.height) - top
     row = images.width * x.itemsize
     if images.last or final > image:
@@ -173,12 +140,12 @@ def fetch(ahead: Any, call: int, calls: int) -> None:
 
 @jit
 def multiply(
-    cells: int, tiles: int, v: Array, v_stride: int, u: Array, u_stride: int, channels: int, wide: int,
-    product: Array, p_stride: int, out_wide: int, in_steps: Array, u_steps: Array, zeros: Array, reads: Any,
-    writes: Any, lowest: float,
+    cells: int, tiles: int, v: Array, v_stride: int, u: Array, u_stride: int, wide: int, product: Array,
+    p_stride: int, out_wide: int, in_steps: Array, u_steps: Array, zeros: Array, reads: Any, writes: Any,
+    lowest: float,
 ) -> None:  # fmt: skip
     """product[e] = v[e] u[e] for every cell e: [tiles,C] x [C,O]; u lies in panels of columns."""
-    width = TILE_BYTES // v.itemsize
+    width, channels = TILE_BYTES // v.itemsize, in_steps.size
     calls = cells * -(-out_wide // width) * -(-tiles // ROWS)
     call = np.int64(0)
     for e in range(cells):
@@ -201,18 +168,19 @@ def transform_outputs(
     lowest: float,
 ) -> None:  # fmt: skip
     """y = A^T p A + bias of the runs first to last. What sticks out of the image goes by way of `corner`."""
-    n, m, o, wide = grid.m + TAPS - 1, grid.m, images.channels, images.padded
-    kind = KINDS * m + OUTPUT
+    n, m, o, wide = grid.m + grid.taps - 1, grid.m, images.channels, images.padded
+    kind = grid.kinds + OUTPUT
     row, col = grid.step_row * images.width * o, grid.step_col * o
     tiles = 0
-    for run in range(first, last):
-        image, top, left, _, count = located(grid, run)
+    for number in range(first, last):
+        run = located(grid, number)
+        top, left = first_output(grid, run)
         rows = min(m, (images.height - 1 - top) // grid.step_row + 1)
-        for t in range(count):
+        for t in range(run.tiles):
             begin = left + t * m * grid.step_col
             cols = min(m, (images.width - 1 - begin) // grid.step_col + 1)
             source = at(product, (tiles + t) * wide)
-            target = ((image * images.height + top) * images.width + begin) * o
+            target = ((run.image * images.height + top) * images.width + begin) * o
             if rows == m and cols == m and o == wide:
                 square(kind, wide, source, n * stride, stride, at(y, target), row, col, at(bias, 0), lowest)
                 continue
@@ -221,7 +189,7 @@ def transform_outputs(
                 for j in range(cols):
                     pixel, cut = target + i * row + j * col, (i * m + j) * wide
                     copy(corner[cut : cut + o], y[pixel : pixel + o])
-        tiles += count
+        tiles += run.tiles
 
 
 @jit_parallel
@@ -254,17 +222,21 @@ def correlate_part(
     """A part of the runs of `correlate`."""
     start, stop = part * grid.total // parts, (part + 1) * grid.total // parts
     band, v, product, corner = shares(scratch, sizes, part, parts)
-    cells = (grid.m + TAPS - 1) ** 2
+    cells, rest = (grid.m + grid.taps - 1) ** 2, grid.fold * (grid.taps - 1)
     v_stride, p_stride = v.size // cells, product.size // cells
+    wide = inputs.padded * grid.fold * grid.fold
+    weights = u.size // (grid.total // grid.joint)
     band[:] = 0
-    held = np.int64(0)
-    for first in range(start, stop, grid.block):
-        last = min(first + grid.block, stop)
+    first, held = np.int64(start), np.int64(0)
+    while first < stop:
+        same = first // grid.joint
+        last = min(first + grid.block, stop, (same + 1) * grid.joint)
         tiles, held = transform_inputs(x, inputs, grid, first, last, start, held, band, v, v_stride, lowest)
         multiply(
-            cells, tiles, v, v_stride, u, u_stride, inputs.channels, inputs.padded, product, p_stride,
+            cells, tiles, v, v_stride, u[same * weights : (same + 1) * weights], u_stride, wide, product, p_stride,
             outputs.padded, in_steps, u_steps, zeros,
-            ahead_of(x, inputs, grid, last, min(last + grid.block, stop), TAPS - 1),
-            ahead_of(y, outputs, grid, first, last, np.int64(0)), lowest,
+            ahead_of(x, inputs, grid, last, min(last + grid.block, stop), grid.fold, rest),
+            ahead_of(y, outputs, grid, first, last, np.int64(1), np.int64(0)), lowest,
         )  # fmt: skip
         transform_outputs(product, p_stride, grid, first, last, bias, corner, y, outputs, lowest)
+        first = last

@@ -1,11 +1,12 @@
 """Winograd's transforms of small squares, written as LLVM vector code: a lane is a channel.
 
-A transform is X -> M X M^T with one of five matrices for each size of tile. Correlating four (or two) outputs with
-three taps means evaluating polynomials of degree 5 (3) at the points 0, ±a, ±b (0, ±a) and infinity, multiplying there,
-and interpolating (Toom and Cook; Lavin & Gray 2016). Points ±p share their even and odd parts: half the additions.
+A transform is X -> M X M^T with one of five matrices for each size of tile. Correlating m outputs with t taps means
+evaluating polynomials of degree n-1 = m+t-2 at n-1 points and infinity, multiplying there, and interpolating (Toom and
+Cook; Lavin & Gray 2016). Points ±p share their even and odd parts: half the additions.
 
-For tiles of four the literature's points are ±1 and ±2. With ±3/4 and ±3/2 rounding errors are a quarter of theirs at
-the same cost; their powers, unlike those of better-known small fractions such as 1/3, are exact in binary.
+For tiles of four the literature's points are 0, ±1 and ±2. With ±3/4 and ±3/2 rounding errors are a quarter of theirs
+at the same cost, and with ±1/2 and ±5/4 for two taps, which need no 0, a quarter too; their powers, unlike those of
+better-known small fractions such as 1/3, are exact in binary.
 """
 
 from fractions import Fraction
@@ -19,26 +20,31 @@ from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
 from scratchnn_kernels.transpose import transpose as transpose
 
 Matrix = list[list[float]]
-POINTS = {2: [Fraction(1)], 4: [Fraction(3, 4), Fraction(3, 2)]}
-TAPS = 3
-# The kinds of transforms; those of tiles of m outputs are numbered from KINDS * m.
+# By outputs of a tile and taps, along each axis; after each p its -p.
+POINTS = {
+    (2, 3): [Fraction(0), Fraction(1), Fraction(-1)],
+    (4, 3): [Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)],
+    (3, 2): [Fraction(0), Fraction(1), Fraction(-1)],
+    (4, 2): [Fraction(1, 2), Fraction(-1, 2), Fraction(5, 4), Fraction(-5, 4)],
+}
+# The kinds of transforms; those of the i-th of POINTS are numbered from KINDS * i.
 INPUT, OUTPUT, OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, KINDS = range(6)
 
 
-def _matrices(m: int) -> list[Matrix]:
-    """The matrices of the five kinds: B^T [n,n], A^T [m,n], A [n,m], G [n,3], G^T [3,n], where n = m + 2."""
-    points = [Fraction(0)] + [sign * p for p in POINTS[m] for sign in (1, -1)]
-    infinity = m + TAPS - 2
+def _matrices(m: int, taps: int) -> list[Matrix]:
+    """The matrices of the five kinds: B^T [n,n], A^T [m,n], A [n,m], G [n,taps], G^T [taps,n]; n = m + taps - 1."""
+    points = POINTS[m, taps]
+    infinity = m + taps - 2
     evaluate = [[p**k for k in range(infinity + 1)] for p in points]
-    last = [[Fraction(int(k == degree)) for k in range(degree + 1)] for degree in (infinity, m - 1, TAPS - 1)]
-    a = [[*row[:m]] for row in evaluate] + [last[1]]
+    last = [[Fraction(int(k == degree)) for k in range(degree + 1)] for degree in (m - 1, taps - 1)]
+    a = [[*row[:m]] for row in evaluate] + [last[0]]
     g, b = [], []
     for i, p in enumerate(points):
         others = [q for q in points if q != p]
         scale = _product([p - q for q in others])
-        g.append([value / scale for value in evaluate[i][:TAPS]])
+        g.append([value / scale for value in evaluate[i][:taps]])
         b.append([*_polynomial(others), Fraction(0)])
-    g.append(last[2])
+    g.append(last[1])
     b.append(_polynomial(points))
     return [[[float(v) for v in row] for row in rows] for rows in (b, _turned(a), a, g, _turned(g))]
 
@@ -83,25 +89,27 @@ def _constant(code: _Code, number: float) -> Any:
 
 
 def _times(code: _Code, matrix: Matrix, x: list[Any]) -> list[Any]:
-    """matrix @ x. Of the points, 1 and 2, 3 and 4 are p and -p; they are rows of the matrix, or else columns."""
-    pairs = range(1, max(len(matrix), len(x)) - 1, 2)
+    """matrix @ x. The points are rows of the matrix, or else columns: a 0 where they are odd, the pairs, infinity."""
+    infinity = max(len(matrix), len(x)) - 1
+    pairs = range(infinity % 2, infinity, 2)
+    alone = [*range(infinity % 2), infinity]
     if len(matrix) < len(x):
         even = {p: code.b.fadd(x[p], x[p + 1]) for p in pairs}
         odd = {p: code.b.fsub(x[p], x[p + 1]) for p in pairs}
         found = []
         for row in matrix:
-            inner = [(row[p], even[p] if row[p] == row[p + 1] else odd[p]) for p in pairs]
-            found.append(_sum(code, [(row[0], x[0]), *inner, (row[-1], x[-1])]))
+            terms = [(row[p], even[p] if row[p] == row[p + 1] else odd[p]) for p in pairs]
+            found.append(_sum(code, terms + [(row[p], x[p]) for p in alone]))
         return found
-    found = [_sum(code, [*zip(matrix[0], x, strict=True)])]
+    results = {p: _sum(code, [*zip(matrix[p], x, strict=True)]) for p in alone}
     for p in pairs:
         both = [*zip(matrix[p], matrix[p + 1], x, strict=True)]
         even = _sum(code, [(c, v) for c, d, v in both if c == d])
         odds = [(c, v) for c, d, v in both if c != d]
         scale = odds[-1][0]  # taken out, so that the sum begins with a factor of 1
         odd = _sum(code, [(c / scale, v) for c, v in odds])
-        found += [_sum(code, [(1.0, even), (sign * scale, odd)]) for sign in (1, -1)]
-    return [*found, _sum(code, [*zip(matrix[-1], x, strict=True)])]
+        results |= {p: _sum(code, [(1.0, even), (scale, odd)]), p + 1: _sum(code, [(1.0, even), (-scale, odd)])}
+    return [results[p] for p in range(infinity + 1)]
 
 
 def _square(code: _Code, matrix: Matrix, given: dict[str, Any], bias: bool) -> None:
@@ -145,10 +153,10 @@ def _any_square(
         given = dict(zip(names, args[1:-1], strict=True))
         end = builder.append_basic_block("square.end")
         switch = builder.switch(args[0], end)
-        for m in POINTS:
-            for k, matrix in enumerate(_matrices(m)):
-                block = builder.append_basic_block(f"square.{m}.{k}")
-                switch.add_case(I64(KINDS * m + k), block)
+        for i, size in enumerate(POINTS):
+            for k, matrix in enumerate(_matrices(*size)):
+                block = builder.append_basic_block(f"square.{i}.{k}")
+                switch.add_case(I64(KINDS * i + k), block)
                 builder.position_at_end(block)
                 _square(code, matrix, given, k == OUTPUT)
                 builder.branch(end)

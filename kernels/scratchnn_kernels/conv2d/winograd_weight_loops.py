@@ -3,71 +3,75 @@
 The gradient's products are [C,tiles] x [tiles,O] for each cell, added up over a part's blocks, then over the parts.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.winograd_loops import (
-    LINE,
-    ahead_of,
-    fetch,
-    fill,
-    jit,
-    jit_parallel,
-    located,
-    shares,
-    transform_inputs,
-)
-from scratchnn_kernels.conv2d.winograd_transform import (
-    KINDS,
-    OUTPUT_GRAD,
-    TAPS,
-    WEIGHT,
-    WEIGHT_GRAD,
-    prefetch,
-    square,
-    transpose,
-)
+from scratchnn_kernels.conv2d.winograd_grid import first_output, jit, located
+from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, jit_parallel, shares, transform_inputs
+from scratchnn_kernels.conv2d.winograd_transform import OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, prefetch, square, transpose
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
 
 AHEAD = 6  # rows of transformed weights that are asked for before they are written
 
 
+class Kernels(NamedTuple):
+    """Where weights lie, and how they are taken apart: tap (k, l) is (fold i + a, fold j + b), a phase is (a, b)."""
+
+    kinds: int  # the number of the first of the transforms
+    m: int
+    taps: int  # of a phase
+    fold: int
+    depth: int  # channels that are summed over,
+    along_depth: int  # and how far they lie apart
+    channels: int
+    along: int
+    padded: int  # channels
+    apart: int  # 1 if each phase is a correlation with flipped taps, 0 if it is some more depth
+    turn_row: int  # the first phase
+    turn_col: int
+
+
 @jit_parallel
 def transform_weight(
-    weight: Array, m: int, depth: int, along_depth: int, channels: int, along: int, flip: bool, padded: int, u: Array,
-    stride: int, scratch: Array, parts: int, lowest: float,
-) -> None:  # fmt: skip
-    """u = G w G^T [cell, panel of channels, depth, channel]; the weight's strides are `along_depth` and `along`."""
+    weight: Array, kernels: Any, u: Array, stride: int, scratch: Array, parts: int, lowest: float
+) -> None:
+    """u = G w G^T [phase if apart, cell, panel of channels, depth, channel]."""
     for part in numba.prange(parts):
-        transform_weight_part(
-            weight, m, depth, along_depth, channels, along, flip, padded, u, stride, scratch, np.int64(part), parts,
-            lowest,
-        )  # fmt: skip
+        transform_weight_part(weight, kernels, u, stride, scratch, np.int64(part), parts, lowest)
 
 
 @jit
 def transform_weight_part(
-    weight: Array, m: int, depth: int, along_depth: int, channels: int, along: int, flip: bool, padded: int, u: Array,
-    stride: int, scratch: Array, part: int, parts: int, lowest: float,
-) -> None:  # fmt: skip
+    weight: Array, kernels: Any, u: Array, stride: int, scratch: Array, part: int, parts: int, lowest: float
+) -> None:
     """A part of the depths of `transform_weight`."""
-    n, width, size = m + TAPS - 1, TILE_BYTES // u.itemsize, TAPS * TAPS * padded
+    n, fold, padded, depth = kernels.m + kernels.taps - 1, kernels.fold, kernels.padded, kernels.depth
+    side, width = fold * kernels.taps, TILE_BYTES // u.itemsize
+    size = side * side * padded
     taps = scratch[part * size : (part + 1) * size]
     taps[:] = 0
-    sign, begin = (-1, taps.size - padded) if flip else (1, 0)
+    sign, last = (-1, fold * (kernels.taps - 1)) if kernels.apart else (1, 0)
+    panel = depth if kernels.apart else fold * fold * depth
     for k in range(part * depth // parts, (part + 1) * depth // parts):
-        transpose(channels, TAPS * TAPS, weight, k * along_depth, along, taps, np.int64(0), padded, lowest)
-        for o in range(0, padded, width):
-            for e in range(n * n):  # too many streams of stores for the processor to foresee
-                for line in range(0, TILE_BYTES, LINE):
-                    prefetch(at(u, e * stride + o * depth + (k + AHEAD) * width) + line)
-            square(
-                KINDS * m + WEIGHT, min(width, padded - o), at(taps, begin + o), sign * TAPS * padded, sign * padded,
-                at(u, o * depth + k * width), n * stride, stride, np.int64(0), lowest,
-            )  # fmt: skip
+        transpose(
+            kernels.channels, side * side, weight, k * kernels.along_depth, kernels.along, taps, np.int64(0), padded,
+            lowest,
+        )  # fmt: skip
+        for phase in range(fold * fold):
+            row, col = (phase // fold + kernels.turn_row) % fold, (phase % fold + kernels.turn_col) % fold
+            source = ((row + last) * side + col + last) * padded
+            target = phase * (n * n * stride if kernels.apart else depth * width) + k * width
+            for o in range(0, padded, width):
+                for e in range(n * n):  # too many streams of stores for the processor to foresee
+                    for line in range(0, TILE_BYTES, LINE):
+                        prefetch(at(u, target + e * stride + o * panel + AHEAD * width) + line)
+                square(
+                    kernels.kinds + WEIGHT, min(width, padded - o), at(taps, source + o), sign * fold * side * padded,
+                    sign * fold * padded, at(u, target + o * panel), n * stride, stride, np.int64(0), lowest,
+                )  # fmt: skip
 
 
 @jit
@@ -75,23 +79,24 @@ def transform_output_grads(
     dy: Array, images: Any, grid: Any, first: int, last: int, band: Array, z: Array, stride: int, lowest: float
 ) -> None:
     """z = A dy A^T of the runs first to last."""
-    n, m, wide = grid.m + TAPS - 1, grid.m, images.padded
-    length = m * grid.across * wide
+    n, m, wide = grid.m + grid.taps - 1, grid.m, images.padded
+    kind, length = grid.kinds + OUTPUT_GRAD, m * grid.across * wide
     tiles = 0
-    for run in range(first, last):
-        image, top, left, _, count = located(grid, run)
-        fill(dy, images, image, top, grid.step_row, m, left, grid.step_col, m * count, band, lowest)
-        for t in range(count):
+    for number in range(first, last):
+        run = located(grid, number)
+        top, left = first_output(grid, run)
+        fill(dy, images, run.image, top, grid.step_row, m, left, grid.step_col, m * run.tiles, band, lowest)
+        for t in range(run.tiles):
             source, target = at(band, m * t * wide), at(z, (tiles + t) * wide)
-            square(KINDS * m + OUTPUT_GRAD, wide, source, length, wide, target, n * stride, stride, np.int64(0), lowest)
-        tiles += count
+            square(kind, wide, source, length, wide, target, n * stride, stride, np.int64(0), lowest)
+        tiles += run.tiles
 
 
 @jit
 def add_products(
-    cells: int, tiles: int, v: Array, v_stride: int, z: Array, z_stride: int, channels: int, wide: int,
-    du: Array, du_stride: int, out_wide: int, fresh: bool, v_steps: Array, z_steps: Array, zeros: Array, reads: Any,
-    others: Any, lowest: float,
+    cells: int, tiles: int, v: Array, v_stride: int, z: Array, z_stride: int, channels: int, du: Array,
+    du_stride: int, out_wide: int, fresh: bool, v_steps: Array, z_steps: Array, zeros: Array, reads: Any, others: Any,
+    lowest: float,
 ) -> None:  # fmt: skip
     """du[e] += v[e]^T z[e] for every cell e: [C,tiles] x [tiles,O]; `fresh` begins at zero."""
     width = TILE_BYTES // v.itemsize
@@ -133,8 +138,9 @@ def accumulate_part(
     start, stop = part * grid.total // parts, (part + 1) * grid.total // parts
     band, v, z, dy_band = shares(scratch, sizes, part, parts)
     own = du[part * (du.size // parts) : (part + 1) * (du.size // parts)]
-    cells = (grid.m + TAPS - 1) ** 2
+    cells, phases, rest = (grid.m + grid.taps - 1) ** 2, grid.fold * grid.fold, grid.fold * (grid.taps - 1)
     v_stride, z_stride = v.size // cells, z.size // cells
+    channels = (phases - 1) * inputs.padded + inputs.channels
     band[:] = 0
     dy_band[:] = 0
     held = np.int64(0)
@@ -143,46 +149,46 @@ def accumulate_part(
         tiles, held = transform_inputs(x, inputs, grid, first, last, start, held, band, v, v_stride, lowest)
         transform_output_grads(dy, outputs, grid, first, last, dy_band, z, z_stride, lowest)
         add_products(
-            cells, tiles, v, v_stride, z, z_stride, inputs.channels, inputs.padded, own, du_stride, outputs.padded,
-            first == start, v_steps, z_steps, zeros,
-            ahead_of(x, inputs, grid, last, min(last + grid.block, stop), TAPS - 1),
-            ahead_of(dy, outputs, grid, last, min(last + grid.block, stop), np.int64(0)), lowest,
+            cells, tiles, v, v_stride, z, z_stride, channels, own, du_stride, outputs.padded, first == start, v_steps,
+            z_steps, zeros, ahead_of(x, inputs, grid, last, min(last + grid.block, stop), grid.fold, rest),
+            ahead_of(dy, outputs, grid, last, min(last + grid.block, stop), np.int64(1), np.int64(0)), lowest,
         )  # fmt: skip
 
 
 @jit_parallel
 def finish_weight_grad(
-    du: Array, stride: int, pieces: int, m: int, in_channels: int, out_channels: int, padded: int, dw: Array,
-    scratch: Array, parts: int, lowest: float,
-) -> None:  # fmt: skip
-    """dw [O,C,3,3] = G^T du G, where du is the sum of `pieces` pieces."""
+    du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, parts: int, lowest: float
+) -> None:
+    """dw = G^T du G, where du is the sum of `pieces` pieces, and the channels of a phase fill `wide` rows of it."""
     for part in numba.prange(parts):
-        finish_part(
-            du, stride, pieces, m, in_channels, out_channels, padded, dw, scratch, np.int64(part), parts, lowest
-        )  # fmt: skip
+        finish_part(du, stride, pieces, kernels, wide, dw, scratch, np.int64(part), parts, lowest)
 
 
 @jit
 def finish_part(
-    du: Array, stride: int, pieces: int, m: int, in_channels: int, out_channels: int, padded: int, dw: Array,
-    scratch: Array, part: int, parts: int, lowest: float,
+    du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, part: int, parts: int,
+    lowest: float,
 ) -> None:  # fmt: skip
-    """A part of the in-channels of `finish_weight_grad`."""
-    n, piece, size = m + TAPS - 1, du.size // pieces, TAPS * TAPS * padded
+    """A part of the depths of `finish_weight_grad`."""
+    n, fold, padded = kernels.m + kernels.taps - 1, kernels.fold, kernels.padded
+    side, piece = fold * kernels.taps, du.size // pieces
+    size = side * side * padded
     taps = scratch[part * size : (part + 1) * size]
-    for c in range(part * in_channels // parts, (part + 1) * in_channels // parts):
-        for e in range(n * n):
-            begin = e * stride + c * padded
-            total = du[begin : begin + padded]
-            for p in range(1, pieces):
-                other = du[p * piece + begin : p * piece + begin + padded]
-                for i in range(padded):
-                    total[i] += other[i]
-        source, target = at(du, c * padded), at(taps, 0)
-        square(
-            KINDS * m + WEIGHT_GRAD, padded, source, n * stride, stride, target, TAPS * padded, padded, np.int64(0),
+    for c in range(part * kernels.depth // parts, (part + 1) * kernels.depth // parts):
+        for phase in range(fold * fold):
+            row = (phase * wide + c) * padded
+            for e in range(n * n):
+                total = du[e * stride + row : e * stride + row + padded]
+                for begin in range(piece + e * stride + row, du.size, piece):
+                    other = du[begin : begin + padded]
+                    for i in range(padded):
+                        total[i] += other[i]
+            source, target = at(du, row), at(taps, (phase // fold * side + phase % fold) * padded)
+            square(
+                kernels.kinds + WEIGHT_GRAD, padded, source, n * stride, stride, target, fold * side * padded,
+                fold * padded, np.int64(0), lowest,
+            )  # fmt: skip
+        transpose(
+            side * side, kernels.channels, taps, np.int64(0), padded, dw, c * kernels.along_depth, kernels.along,
             lowest,
         )  # fmt: skip
-        transpose(
-            TAPS * TAPS, out_channels, taps, np.int64(0), padded, dw, c * TAPS * TAPS, in_channels * TAPS * TAPS, lowest
-        )
