@@ -164,6 +164,11 @@ def images(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def matrices(draw: st.DrawFn) -> Call:
+    return Call((Numbers(draw)(draw(batches), draw(st.integers(1, 40))),), {})
+
+
+@st.composite
 def softmaxes(draw: st.DrawFn, arrays: int) -> Call:
     shape, numbers = draw(shapes(2, 4)), Numbers(draw)
     axis = draw(st.integers(1, len(shape) - 1))
@@ -213,7 +218,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "linear_input_grad": linears("dy", "weight"),
     "linear_weight_grad": linears("dy", "x"),
     **{op: convolutions(*terms) for op, terms in CONV_TERMS.items()},
-    "channel_sum": images(),
+    "channel_sum": images() | matrices(),
     "max_pool2d": max_pools("x"),
     "max_pool2d_gather": max_pools("x", "winners"),
     "max_pool2d_scatter": max_pools("y", "winners", "size"),
@@ -260,6 +265,9 @@ ONLY: dict[str, dict[str, Any]] = {
     "winograd": {"kernel_size": 3, "stride": 1, "groups": 1},
     "winograd_exact": {"kernel_size": 3, "stride": 1, "groups": 1},
     "scatter": {"groups": 1},
+    "fft": {"stride": 1, "groups": 1},
+    "pointwise": {"kernel_size": 1, "stride": 1, "padding": 0, "groups": 1},
+    "depthwise": {"groups": 3, "in_channels": 3, "out_channels": 3},
 }
 
 

@@ -13,6 +13,7 @@ Where the branch depends on x, it depends on x's real part: a complex step follo
 """
 
 from scratchnn_kernels import check
+from scratchnn_kernels import elementwise_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.elementwise import elementwise
@@ -185,19 +186,59 @@ def _elu_grad_reference(dy: Array, x: Array, alpha: float) -> Array:
     return dx
 
 
-register("relu", reference=_relu_reference, cpu=elementwise("relu", arrays=1, operations=1))
-register("relu_grad", reference=_relu_grad_reference, cpu=elementwise("relu_grad", arrays=2, operations=2))
-register("leaky_relu", reference=_leaky_relu_reference, cpu=elementwise("leaky_relu", arrays=1, operations=2))
 register(
-    "leaky_relu_grad", reference=_leaky_relu_grad_reference, cpu=elementwise("leaky_relu_grad", arrays=2, operations=2)
-)
-register("sigmoid", reference=_sigmoid_reference, cpu=elementwise("sigmoid", arrays=1, operations=20))
-register("sigmoid_grad", reference=_sigmoid_grad_reference, cpu=elementwise("sigmoid_grad", arrays=2, operations=3))
-register("tanh", reference=_tanh_reference, cpu=elementwise("tanh", arrays=1, operations=20))
-register("tanh_grad", reference=_tanh_grad_reference, cpu=elementwise("tanh_grad", arrays=2, operations=3))
-register("softplus", reference=_softplus_reference, cpu=elementwise("softplus", arrays=1, operations=30))
-register("softplus_grad", reference=_softplus_grad_reference, cpu=elementwise("softplus_grad", arrays=2, operations=20))
-register("silu", reference=_silu_reference, cpu=elementwise("silu", arrays=1, operations=20))
-register("silu_grad", reference=_silu_grad_reference, cpu=elementwise("silu_grad", arrays=2, operations=25))
-register("elu", reference=_elu_reference, cpu=elementwise("elu", arrays=1, operations=20))
-register("elu_grad", reference=_elu_grad_reference, cpu=elementwise("elu_grad", arrays=2, operations=20))
+    "relu", reference=_relu_reference, cpu=elementwise("relu", arrays=1, operations=1),
+    cuda=cuda.function("Relu"),
+)  # fmt: skip
+register(
+    "relu_grad", reference=_relu_grad_reference, cpu=elementwise("relu_grad", arrays=2, operations=2),
+    cuda=cuda.gradient("ReluGrad"),
+)  # fmt: skip
+register(
+    "leaky_relu", reference=_leaky_relu_reference, cpu=elementwise("leaky_relu", arrays=1, operations=2),
+    cuda=cuda.function("LeakyRelu"),
+)  # fmt: skip
+register(
+    "leaky_relu_grad", reference=_leaky_relu_grad_reference, cpu=elementwise("leaky_relu_grad", arrays=2, operations=2),
+    cuda=cuda.gradient("LeakyReluGrad"),
+)  # fmt: skip
+register(
+    "sigmoid", reference=_sigmoid_reference, cpu=elementwise("sigmoid", arrays=1, operations=20),
+    cuda=cuda.function("Sigmoid"),
+)  # fmt: skip
+register(
+    "sigmoid_grad", reference=_sigmoid_grad_reference, cpu=elementwise("sigmoid_grad", arrays=2, operations=3),
+    cuda=cuda.gradient("SigmoidGrad"),
+)  # fmt: skip
+register(
+    "tanh", reference=_tanh_reference, cpu=elementwise("tanh", arrays=1, operations=20),
+    cuda=cuda.function("Tanh"),
+)  # fmt: skip
+register(
+    "tanh_grad", reference=_tanh_grad_reference, cpu=elementwise("tanh_grad", arrays=2, operations=3),
+    cuda=cuda.gradient("TanhGrad"),
+)  # fmt: skip
+register(
+    "softplus", reference=_softplus_reference, cpu=elementwise("softplus", arrays=1, operations=30),
+    cuda=cuda.function("Softplus"),
+)  # fmt: skip
+register(
+    "softplus_grad", reference=_softplus_grad_reference, cpu=elementwise("softplus_grad", arrays=2, operations=20),
+    cuda=cuda.gradient("SoftplusGrad"),
+)  # fmt: skip
+register(
+    "silu", reference=_silu_reference, cpu=elementwise("silu", arrays=1, operations=20),
+    cuda=cuda.function("Silu"),
+)  # fmt: skip
+register(
+    "silu_grad", reference=_silu_grad_reference, cpu=elementwise("silu_grad", arrays=2, operations=25),
+    cuda=cuda.gradient("SiluGrad"),
+)  # fmt: skip
+register(
+    "elu", reference=_elu_reference, cpu=elementwise("elu", arrays=1, operations=20),
+    cuda=cuda.function("Elu"),
+)  # fmt: skip
+register(
+    "elu_grad", reference=_elu_grad_reference, cpu=elementwise("elu_grad", arrays=2, operations=20),
+    cuda=cuda.gradient("EluGrad"),
+)  # fmt: skip

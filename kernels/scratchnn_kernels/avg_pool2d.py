@@ -8,6 +8,7 @@ m[i,j] counts the window's cells inside the padded input (count_include_pad=True
 
 from scratchnn_kernels import avg_pool_cpu as cpu
 from scratchnn_kernels import check
+from scratchnn_kernels import window_cuda as cuda
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
@@ -64,5 +65,5 @@ def _counts(like: Array, size: tuple[int, int], window: Window, count_include_pa
     return counts
 
 
-register("avg_pool2d", reference=_avg_pool2d_reference, cpu=cpu.average)
-register("avg_pool2d_input_grad", reference=_input_grad_reference, cpu=cpu.gradient)
+register("avg_pool2d", reference=_avg_pool2d_reference, cpu=cpu.average, cuda=cuda.avg_pool2d)
+register("avg_pool2d_input_grad", reference=_input_grad_reference, cpu=cpu.gradient, cuda=cuda.avg_pool2d_input_grad)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from scratchnn_kernels import check
+from scratchnn_kernels import elementwise_cuda as cuda
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.elementwise import elementwise
@@ -127,6 +128,11 @@ def _polynomial(coefficients: Sequence[float], t: Array) -> Array:
     return y
 
 
-register("gelu", reference=_gelu_reference, cpu=elementwise("gelu", arrays=1, operations=40))
-register("gelu_grad", reference=_gelu_grad_reference, cpu=elementwise("gelu_grad", arrays=2, operations=45))
-register("erf", reference=_erf_reference, cpu=elementwise("erf", arrays=1, operations=50))
+register(
+    "gelu", reference=_gelu_reference, cpu=elementwise("gelu", arrays=1, operations=40), cuda=cuda.function("Gelu")
+)
+register(
+    "gelu_grad", reference=_gelu_grad_reference, cpu=elementwise("gelu_grad", arrays=2, operations=45),
+    cuda=cuda.gradient("GeluGrad"),
+)  # fmt: skip
+register("erf", reference=_erf_reference, cpu=elementwise("erf", arrays=1, operations=50), cuda=cuda.function("Erf"))

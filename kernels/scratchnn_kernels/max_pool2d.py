@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from scratchnn_kernels import check
 from scratchnn_kernels import max_pool_cpu as cpu
+from scratchnn_kernels import max_pool_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
@@ -128,6 +129,6 @@ def _scatter_reference(y: Array, indices: Array, size: tuple[int, int]) -> Array
     return out.reshape(n, c, *size)
 
 
-register("max_pool2d", reference=_max_pool2d_reference, cpu=cpu.max_pool2d)
-register("max_pool2d_gather", reference=_gather_reference, cpu=cpu.gather)
-register("max_pool2d_scatter", reference=_scatter_reference, cpu=cpu.scatter)
+register("max_pool2d", reference=_max_pool2d_reference, cpu=cpu.max_pool2d, cuda=cuda.max_pool2d)
+register("max_pool2d_gather", reference=_gather_reference, cpu=cpu.gather, cuda=cuda.gather)
+register("max_pool2d_scatter", reference=_scatter_reference, cpu=cpu.scatter, cuda=cuda.scatter)

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from scratchnn_kernels import check
 from scratchnn_kernels import normalize_cpu as cpu
+from scratchnn_kernels import normalize_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 
@@ -176,7 +177,39 @@ def _affine_grad_cpu(
     return dx, plan.like(dweight, weight), plan.like(dbias, weight)
 
 
-register("normalize", reference=_normalize_reference, cpu=_normalize_cpu)
-register("normalize_grad", reference=_normalize_grad_reference, cpu=_normalize_grad_cpu)
-register("normalize_affine_grad", reference=_affine_grad_reference, cpu=_affine_grad_cpu)
+# --- CUDA ---
+
+
+def _normalize_cuda(
+    x: Array, axes: Axes, eps: float, weight: Array | None, bias: Array | None, centred: bool
+) -> tuple[Array, Array, Array, Array]:
+    plan = cuda.plan(x.shape, axes, None if weight is None else weight.shape)
+    if plan is None:
+        return _normalize_reference(x, axes, eps, weight, bias, centred)
+    return cuda.forward(x, plan, axes, eps, weight, bias, centred)
+
+
+def _normalize_grad_cuda(g: Array, x_hat: Array, inv_std: Array, axes: Axes, centred: bool) -> Array:
+    plan = cuda.plan(x_hat.shape, axes, None)
+    if plan is None:
+        return _normalize_grad_reference(g, x_hat, inv_std, axes, centred)
+    return cuda.backward(g, x_hat, plan, None, None, inv_std, None, centred)
+
+
+def _affine_grad_cuda(
+    dy: Array, x: Array, mean: Array, inv_std: Array, weight: Array | None, axes: Axes, centred: bool
+) -> tuple[Array, Array | None, Array | None]:
+    plan = cuda.plan(x.shape, axes, None if weight is None else weight.shape)
+    if plan is None:
+        return _affine_grad_reference(dy, x, mean, inv_std, weight, axes, centred)
+    centre = mean if centred else None
+    dx = cuda.backward(dy, x, plan, centre, inv_std, inv_std, weight, centred)
+    if weight is None:
+        return dx, None, None
+    return dx, *cuda.affine_backward(dy, x, plan, centre, inv_std, weight)
+
+
+register("normalize", reference=_normalize_reference, cpu=_normalize_cpu, cuda=_normalize_cuda)
+register("normalize_grad", reference=_normalize_grad_reference, cpu=_normalize_grad_cpu, cuda=_normalize_grad_cuda)
+register("normalize_affine_grad", reference=_affine_grad_reference, cpu=_affine_grad_cpu, cuda=_affine_grad_cuda)
 register("normalize_grad_jvp", reference=_normalize_grad_jvp_reference)

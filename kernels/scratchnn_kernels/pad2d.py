@@ -12,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnn_kernels import check
+from scratchnn_kernels import window_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.window_cpu import call
@@ -101,5 +102,5 @@ def _input_grad_cpu(dy: Array, input_size: tuple[int, int], padding: Sides, mode
     return call("pad_gradient", dy, input_size, rows, columns)
 
 
-register("pad2d", reference=_pad2d_reference, cpu=_pad2d_cpu)
-register("pad2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu)
+register("pad2d", reference=_pad2d_reference, cpu=_pad2d_cpu, cuda=cuda.pad2d)
+register("pad2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu, cuda=cuda.pad2d_input_grad)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from scratchnn_kernels import check
+from scratchnn_kernels import window_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.memory import channels_last
@@ -120,5 +121,5 @@ def _weights(like: Array, left: Array, right: Array, blend: Array) -> tuple[Arra
     return left, right, blend.astype(like.dtype)
 
 
-register("resize2d", reference=_resize2d_reference, cpu=_resize2d_cpu)
-register("resize2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu)
+register("resize2d", reference=_resize2d_reference, cpu=_resize2d_cpu, cuda=cuda.resize2d)
+register("resize2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu, cuda=cuda.resize2d_input_grad)

@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from scratchnn_kernels import check, memory
+from scratchnn_kernels import softmax_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.threads import parts
@@ -134,6 +135,6 @@ def _cpu(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]:
     return loss, dz
 
 
-register("softmax", reference=_softmax_reference, cpu=_softmax_cpu)
-register("softmax_grad", reference=_softmax_grad_reference, cpu=_softmax_grad_cpu)
-register("softmax_cross_entropy", reference=_reference, cpu=_cpu)
+register("softmax", reference=_softmax_reference, cpu=_softmax_cpu, cuda=cuda.softmax)
+register("softmax_grad", reference=_softmax_grad_reference, cpu=_softmax_grad_cpu, cuda=cuda.softmax_grad)
+register("softmax_cross_entropy", reference=_reference, cpu=_cpu, cuda=cuda.cross_entropy)

@@ -9,6 +9,7 @@ Of equal values the one with the lower index comes first (PyTorch promises no or
 import numpy as np
 
 from scratchnn_kernels import check, memory
+from scratchnn_kernels import topk_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.threads import parts
@@ -103,5 +104,5 @@ def _restored(rows: Array, x: Array, axis: int) -> Array:
     return found if axis in (-1, x.ndim - 1) else np.moveaxis(found, -1, axis)
 
 
-register("topk", reference=_topk_reference, cpu=_topk_cpu)
-register("topk_mask", reference=_topk_mask_reference, cpu=_topk_mask_cpu)
+register("topk", reference=_topk_reference, cpu=_topk_cpu, cuda=cuda.topk)
+register("topk_mask", reference=_topk_mask_reference, cpu=_topk_mask_cpu, cuda=cuda.topk_mask)

@@ -11,6 +11,7 @@ d is the weight decay and t counts steps from 1. Kingma & Ba 2015, algorithm 1; 
 from typing import Any
 
 from scratchnn_kernels import check
+from scratchnn_kernels import update_cuda as cuda
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.threads import parts
@@ -106,5 +107,5 @@ def _numbers(w: Array, *numbers: float) -> tuple[Any, ...]:
     return tuple(w.dtype.type(number) for number in numbers)
 
 
-register("sgd_update", reference=_sgd_reference, cpu=_sgd_cpu)
-register("adam_update", reference=_adam_reference, cpu=_adam_cpu)
+register("sgd_update", reference=_sgd_reference, cpu=_sgd_cpu, cuda=cuda.sgd)
+register("adam_update", reference=_adam_reference, cpu=_adam_cpu, cuda=cuda.adam)

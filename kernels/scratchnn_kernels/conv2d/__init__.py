@@ -12,7 +12,7 @@ For every y_bar: <conv2d(x, w), y_bar> = <x, conv2d_input_grad(y_bar, w)> = <w, 
 
 from scratchnn_kernels import check
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import reference, rule
+from scratchnn_kernels.conv2d import cuda, reference, rule
 from scratchnn_kernels.dispatch import choose, register
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window
 
@@ -88,6 +88,14 @@ def _check_groups(groups: int, out_channels: int, in_channels: int) -> None:
         )
 
 
-register("conv2d", reference=reference.conv2d, cpu=rule.conv2d, **rule.FORWARD)
-register("conv2d_input_grad", reference=reference.input_grad, cpu=rule.input_grad, **rule.INPUT_GRAD)
-register("conv2d_weight_grad", reference=reference.weight_grad, cpu=rule.weight_grad, **rule.WEIGHT_GRAD)
+register(
+    "conv2d", reference=reference.conv2d, cpu=rule.conv2d, cuda=cuda.conv2d, cuda_tf32=cuda.TF32.forward, **rule.FORWARD
+)
+register(
+    "conv2d_input_grad", reference=reference.input_grad, cpu=rule.input_grad, cuda=cuda.input_grad,
+    cuda_tf32=cuda.TF32.input_grad, **rule.INPUT_GRAD,
+)  # fmt: skip
+register(
+    "conv2d_weight_grad", reference=reference.weight_grad, cpu=rule.weight_grad, cuda=cuda.weight_grad,
+    cuda_tf32=cuda.TF32.weight_grad, **rule.WEIGHT_GRAD,
+)  # fmt: skip

@@ -1,0 +1,34 @@
+// The convolution trio by implicit matrix products on the CUDA cores. Grid: tiles of columns, tiles of rows, and groups
+// times phases (input gradient) or groups times parts of the sum (weight gradient).
+#include "sum_parts.cuh"
+#include "tile.cuh"
+#include "convolution.cuh"
+
+#define TILED(NAME) \
+  template <class T, int BM, int BN, int BK, int TM, int TN> \
+  __global__ void __launch_bounds__(Tile<T, BM, BN, BK, TM, TN>::THREADS) NAME
+
+TILED(forward)(const T *x, const T *w, const T *bias, T *y, Convolution g) {
+  int group = blockIdx.z;
+  Tile<T, BM, BN, BK, TM, TN>::run(Weights<T>(w, g, group), Windows<T>(x, g, group), ToOutput<T>(y, bias, g, group),
+                                   g.outputs, g.batch * g.out_height * g.out_width, blockIdx.y * BM, blockIdx.x * BN, 0,
+                                   g.channels * g.k * g.l);
+}
+
+TILED(input_grad)(const T *dy, const T *w, const T *bias, T *dx, Convolution g) {
+  int group = blockIdx.z / (g.s * g.t), r = blockIdx.z / g.t % g.s, q = blockIdx.z % g.t;
+  Phase rows(r, g.height, g.s, g.top, g.d, g.k), columns(q, g.width, g.t, g.left, g.e, g.l);
+  int cells = g.batch * rows.cells * columns.cells;
+  if (blockIdx.x * BN >= cells) return;  // the phases are not all of one size
+  Tile<T, BM, BN, BK, TM, TN>::run(PhaseWeights<T>(w, g, group, rows, columns), PhaseSlopes<T>(dy, g, group, rows, columns),
+                                   ToInput<T>(dx, bias, g, group, r, q, rows, columns), g.channels, cells,
+                                   blockIdx.y * BM, blockIdx.x * BN, 0, g.outputs * rows.taps * columns.taps);
+}
+
+TILED(weight_grad)(const T *dy, const T *x, T *dw, Convolution g) {
+  int group = blockIdx.z % g.groups, part = blockIdx.z / g.groups, length = g.channels * g.k * g.l;
+  int first = part * g.share, last = min(g.batch * g.out_height * g.out_width, first + g.share);
+  dw += part * g.groups * g.outputs * length;
+  Tile<T, BM, BN, BK, TM, TN>::run(Slopes<T>(dy, g, group), TurnedWindows<T>(x, g, group), ToWeights<T>(dw, g, group),
+                                   g.outputs, length, blockIdx.y * BM, blockIdx.x * BN, first, last);
+}

@@ -1,0 +1,51 @@
+"""The matrix product on a GPU, out of register tiles: which tile, and in how many parts the sum is cut."""
+
+import numpy as np
+
+from scratchnn_kernels.check import Array
+from scratchnn_kernels.cuda import Source, contiguous, empty, struct
+from scratchnn_kernels.cuda.tiles import choose, names, parts
+
+SOURCE = Source(__file__, "linear.cu", (*names("matmul"), "sum_parts<{T}>"))
+PRODUCT = struct("rows columns inner a_row a_inner b_inner b_column share")
+
+
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    y = matmul(_rows(x), weight.T).reshape(*x.shape[:-1], len(weight))
+    return y if bias is None else y + bias
+
+
+def linear_input_grad(dy: Array, weight: Array) -> Array:
+    return matmul(_rows(dy), weight).reshape(*dy.shape[:-1], weight.shape[1])
+
+
+def linear_weight_grad(dy: Array, x: Array, total: Array | None) -> Array:
+    dw = matmul(_rows(dy).T, _rows(x))
+    if total is None:
+        return dw
+    total += dw
+    return total
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """a [M,K] b [K,N] -> [M,N]; a and b may be transposed views of contiguous arrays."""
+    (rows, inner), columns = a.shape, b.shape[1]
+    (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
+    tile = choose(rows, rows * columns, a)
+    pieces, share = parts(inner, tile.blocks(rows, columns))
+    part = empty((pieces, rows, columns), a)
+    product = np.array([(rows, columns, inner, *a_strides, *b_strides, share)], PRODUCT)
+    SOURCE.launch(f"matmul<{{T}}, {tile}>", (*tile.grid(rows, columns), pieces), (tile.threads,), a, b, part, product)
+    return SOURCE.added(part)
+
+
+def _rows(x: Array) -> Array:
+    """[..,I] as [rows, I]."""
+    return contiguous(x).reshape(x.size // max(1, x.shape[-1]), x.shape[-1])
+
+
+def _laid_out(a: Array) -> tuple[Array, int, int]:
+    """An array whose memory is a matrix without gaps, and the matrix's strides in numbers."""
+    if a.T.flags.c_contiguous:
+        return a.T, 1, a.shape[0]
+    return contiguous(a), a.shape[1], 1

@@ -1,0 +1,83 @@
+// Max-pooling with winners, its gather and its scatter. Planes are [H,W] of one image and channel, in a row.
+// An index outside its plane makes NaNs, of the cell gathered or of all cells scattered into: to refuse it, the host
+// would have to wait for the device.
+#include "common.cuh"
+
+struct Pooling { int planes, height, width, out_height, out_width, k, l, s, t, top, left, d, e; };
+
+template <class T, class I> __global__ void max_pool(const T *x, T *y, I *index, Pooling p) {
+  int cell = thread_of_grid();
+  if (cell >= p.planes * p.out_height * p.out_width) return;
+  int j = cell % p.out_width, i = cell / p.out_width % p.out_height, plane = cell / (p.out_height * p.out_width);
+  x += plane * p.height * p.width;
+  T best = T(-INFINITY);
+  int winner = -1;
+  for (int k = 0; k < p.k; k++)
+    for (int l = 0; l < p.l; l++) {
+      int u = i * p.s + k * p.d - p.top, v = j * p.t + l * p.e - p.left;
+      if (u < 0 || u >= p.height || v < 0 || v >= p.width) continue;
+      T value = x[u * p.width + v];
+      // The first of equals, and the first NaN of all.
+      if (winner < 0 || value > best || (value != value && best == best)) {
+        best = value;
+        winner = u * p.width + v;
+      }
+    }
+  y[cell] = best;
+  index[cell] = winner;
+}
+
+template <class T, class I> __global__ void gather(const T *plane, const I *index, T *out, int count, int outputs, int cells) {
+  int i = thread_of_grid();
+  if (i >= count) return;
+  I at = index[i];
+  out[i] = 0 <= at && at < cells ? plane[i / outputs * cells + at] : T(INFINITY) - T(INFINITY);
+}
+
+struct Span { int low, high; };
+
+// A block adds up a plane, without atomic sums: of the outputs in row i it knows between which input rows their winners
+// lie, of those in column j between which columns; so a cell looks at few outputs, always in the same order.
+template <class T, class I> __global__ void scatter(const T *y, const I *index, T *out, int out_height, int out_width,
+                                                    int height, int width) {
+  extern __shared__ Span spans[];
+  __shared__ int stray;
+  Span *of_row = spans, *of_column = of_row + out_height, *rows = of_column + out_width, *columns = rows + height;
+  int outputs = out_height * out_width, cells = height * width;
+  y += blockIdx.x * outputs;
+  index += blockIdx.x * outputs;
+  out += blockIdx.x * cells;
+  for (int i = threadIdx.x; i < out_height + out_width; i += blockDim.x) of_row[i] = {cells, -1};
+  if (threadIdx.x == 0) stray = 0;
+  __syncthreads();
+  for (int i = threadIdx.x; i < outputs; i += blockDim.x) {
+    I at = index[i];
+    if (at < 0 || at >= cells) {
+      atomicOr(&stray, 1);
+      continue;
+    }
+    int u = (int)at / width, v = (int)at % width, r = i / out_width, c = i % out_width;
+    atomicMin(&of_row[r].low, u);
+    atomicMax(&of_row[r].high, u);
+    atomicMin(&of_column[c].low, v);
+    atomicMax(&of_column[c].high, v);
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < height + width; i += blockDim.x) {  // which outputs may have won in this row or column
+    const Span *of = i < height ? of_row : of_column;
+    int place = i < height ? i : i - height, count = i < height ? out_height : out_width;
+    Span found = {count, -1};
+    for (int r = 0; r < count; r++)
+      if (of[r].low <= place && place <= of[r].high) found = {min(found.low, r), r};
+    rows[i] = found;
+  }
+  __syncthreads();
+  for (int cell = threadIdx.x; cell < cells; cell += blockDim.x) {
+    Span r = rows[cell / width], c = columns[cell % width];
+    T sum = stray ? T(INFINITY) - T(INFINITY) : T(0);
+    for (int i = r.low; i <= r.high; i++)
+      for (int j = c.low; j <= c.high; j++)
+        if (index[i * out_width + j] == cell) sum += y[i * out_width + j];
+    out[cell] = sum;
+  }
+}

@@ -1,0 +1,274 @@
+"""Calls that take every CUDA kernel through all of its code: beyond one tile, one block and one warp, and never a
+multiple of them. `.cu` file -> its calls; the race detector, the schedules and the mutation run use the same ones.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import scratchnn_kernels as kernels
+from kernel_arguments import IN_PLACE
+from scratchnn_kernels.cuda import tiles
+
+Array = np.ndarray
+rng = np.random.default_rng(5)
+
+
+def normal(*shape: int) -> Array:
+    """Numbers that float32 holds exactly, so that both precisions start from the same."""
+    return rng.standard_normal(shape).astype(np.float32).astype(float)
+
+
+class Case(NamedTuple):
+    """A call of a public kernel in float64; `large` makes products take the large tile, `off` misaligns its arrays."""
+
+    op: str
+    args: tuple[Any, ...]
+    options: dict[str, Any] = {}  # noqa: RUF012  never written to
+    impl: str = "cuda"
+    large: bool = False
+    off: bool = False
+
+    @property
+    def tolerance(self) -> float:
+        """Of float32, relative to the largest number of a result."""
+        return 2e-3 if self.impl == "cuda_tf32" else 2e-5
+
+    def run(self, impl: str, dtype: Any = np.float64) -> list[Array]:
+        """What the call returns or changes."""
+        args = [self._cast(a, dtype) for a in self.args]
+        with large_tiles() if self.large else same_tiles():
+            given = getattr(kernels, self.op)(*args, **self.options, impl=impl)
+        if self.op in IN_PLACE:
+            return args
+        return [a for a in (given if isinstance(given, tuple) else (given,)) if a is not None]
+
+    def _cast(self, a: Any, dtype: Any) -> Any:
+        if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
+            return a
+        room = np.empty(a.size + 1, dtype)
+        view = room[1:].reshape(a.shape) if self.off else room[:-1].reshape(a.shape)
+        view[...] = a
+        return view
+
+
+@contextmanager
+def large_tiles() -> Iterator[None]:
+    """Small products by the large tile."""
+    before, tiles.ENOUGH = tiles.ENOUGH, 0
+    try:
+        yield
+    finally:
+        tiles.ENOUGH = before
+
+
+@contextmanager
+def same_tiles() -> Iterator[None]:
+    yield
+
+
+def elementwise() -> list[Case]:
+    x = np.concatenate([normal(1030) * 3, [0.0, -0.0, 30, -30, 90, -90, np.inf, -np.inf, np.nan]])
+    dy, y = normal(x.size), 1 / (1 + np.exp(-normal(x.size)))
+    calm = np.where(np.isfinite(x), x, 1)  # 0 * inf is for the reference to say
+    numbers = {"leaky_relu": {"negative_slope": 0.5}, "softplus": {"beta": 3.0}, "elu": {"alpha": 3.0}}
+    names = ("relu", "leaky_relu", "sigmoid", "tanh", "softplus", "silu", "elu", "gelu", "erf")
+    cases = [Case(op, (calm if op == "silu" else x,), numbers.get(op, {})) for op in names]
+    for op in names[:-1]:
+        kept = y if op in ("sigmoid", "tanh") else calm
+        cases.append(Case(f"{op}_grad", (dy, kept), numbers.get(op, {})))
+    return [*cases, Case("relu", (x[:30],), off=True), Case("relu_grad", (dy[:30], calm[:30]), off=True)]
+
+
+def softmaxes() -> list[Case]:
+    banned = normal(3, 70)
+    banned[1, ::3] = -np.inf
+    cases = [Case("softmax", (banned,)), Case("softmax", (20 * normal(2, 1100),))]
+    cases += [Case("softmax", (20 * normal(2, 5, 137),), {"axis": 1})]
+    cases += [Case("softmax_grad", (normal(*shape), normal(*shape)), {"axis": 1}) for shape in ((9, 70), (2, 1100))]
+    cases += [Case("softmax_grad", (normal(2, 5, 137), normal(2, 5, 137)), {"axis": 1})]
+    for shape, smoothing in (((9, 10), 0.0), ((9, 70), 0.1), ((2, 1100), 0.1)):
+        scores, target = 5 * normal(*shape), rng.integers(0, shape[1], shape[0])
+        target[:2] = 0, shape[1] - 1
+        cases.append(Case("softmax_cross_entropy", (scores, target), {"label_smoothing": smoothing}))
+    excluded = normal(9, 10)
+    excluded[:, 3] = -np.inf
+    return [*cases, Case("softmax_cross_entropy", (excluded, rng.integers(4, 10, 9)))]
+
+
+def pools() -> list[Case]:
+    ties = rng.integers(0, 3, (2, 3, 13, 11)).astype(float)
+    ties[0, 0, 2:5, 3:6], ties[0, 1, :4] = np.nan, -np.inf
+    few, many = {"kernel_size": 2}, {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "dilation": (1, 2)}
+    cases = [Case("max_pool2d", (x,), o) for x in (ties, normal(2, 3, 13, 11)) for o in (few, many)]
+    cases += [Case("max_pool2d", (ties,), many | {"index_type": t}) for t in (np.int32, np.int16)]
+    cases += [Case("max_pool2d", (normal(3, 2, 9, 9),), few | {"index_type": np.int8})]
+    for index_type in (np.int64, np.int32, np.int16):
+        winners = rng.integers(0, 13 * 11, (2, 3, 7, 10)).astype(index_type)
+        cases += [Case("max_pool2d_scatter", (normal(2, 3, 7, 10), winners, (13, 11)))]
+        cases += [Case("max_pool2d_gather", (normal(2, 3, 13, 11), winners))]
+    _, winners = kernels.max_pool2d(normal(2, 3, 31, 29), 3, stride=2, padding=1)
+    small = rng.integers(0, 20, (2, 1, 3, 3)).astype(np.int8)
+    cases += [Case("max_pool2d_gather", (normal(2, 1, 4, 5), small))]
+    cases += [Case("max_pool2d_scatter", (normal(2, 1, 3, 3), small, (4, 5)))]
+    return [*cases, Case("max_pool2d_scatter", (normal(*winners.shape), winners, (31, 29)))]
+
+
+def windows() -> list[Case]:
+    cases = []
+    for options in (
+        {"kernel_size": (3, 2), "stride": (2, 1), "padding": 1, "count_include_pad": True},
+        {"kernel_size": (2, 3), "stride": (1, 2), "padding": 1, "count_include_pad": False},
+        {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+        {"kernel_size": (2, 3), "stride": (3, 4), "ceil_mode": True, "count_include_pad": False},
+    ):
+        x = normal(2, 3, 12, 10)
+        y = kernels.avg_pool2d(x, **options, impl="reference")
+        cases += [Case("avg_pool2d", (x,), options)]
+        cases += [Case("avg_pool2d_input_grad", (normal(*y.shape), (12, 10)), options)]
+    for padding, mode in (((1, 2, 3, 0), "zeros"), ((-1, 2, 3, -2), "zeros"), ((3, 4, 5, 2), "reflect")):
+        x = normal(2, 3, 7, 6)
+        y = kernels.pad2d(x, padding, mode=mode, impl="reference")
+        cases += [Case("pad2d", (x, padding), {"mode": mode})]
+        cases += [Case("pad2d_input_grad", (normal(*y.shape), (7, 6), padding), {"mode": mode})]
+    for mode, corners in (("nearest", False), ("bilinear", False), ("bilinear", True)):
+        options = {"mode": mode, "align_corners": corners}
+        for size in ((5, 17), (16, 3), (1, 1)):
+            cases += [Case("resize2d", (normal(2, 2, 8, 9), size), options)]
+            cases += [Case("resize2d_input_grad", (normal(2, 2, *size), (8, 9)), options)]
+        cases += [Case("resize2d_input_grad", (normal(1, 1, 5, 4), (1, 1)), options)]
+    return cases
+
+
+def tops() -> list[Case]:
+    ties = rng.integers(-2, 3, (3, 700)).astype(float)
+    ties[0, 5:9], ties[0, 20:30], ties[1, :3] = np.nan, np.inf, -np.inf
+    ties[2, ::7] = -0.0
+    calls: list[tuple[Any, int, int]] = [(normal(3, 700), 5, 1), (normal(3, 700), 300, 1), (ties, 300, 1)]
+    calls += [(ties, 12, 1), (ties[:, :40], 40, 1), (normal(2, 70, 3) * 1e-39, 31, 1), (normal(300, 2), 7, 0)]
+    return [Case(op, (x, k), {"axis": axis}) for op in ("topk", "topk_mask") for x, k, axis in calls]
+
+
+# Shape, axes, weight: batch norm in pieces, layer norm in shares, group norm, instance norm, a weight of another kind.
+NORMS: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]] = [
+    ((5, 3, 40, 31), (0, 2, 3), (1, 3, 1, 1)),
+    ((150, 45), (1,), (1, 45)),
+    ((3, 2, 4, 5, 6), (2, 3, 4), (1, 2, 4, 1, 1)),
+    ((4, 3, 5, 7), (2, 3), (1, 3, 1, 1)),
+    ((3, 4, 5), (2,), (1, 4, 5)),
+    ((130, 2, 3), (2,), (1, 2, 1)),
+    ((2, 300), (1,), None),
+    ((4, 3, 5), (0, 2), None),
+]
+
+
+def norms() -> list[Case]:
+    cases = []
+    for shape, axes, weight in NORMS:
+        x, g, reduced = normal(*shape) + 3, normal(*shape), [1 if i in axes else n for i, n in enumerate(shape)]
+        affine = () if weight is None else (normal(*weight), normal(*weight))
+        mean, inv_std = normal(*reduced), normal(*reduced)
+        for centred in (True, False):
+            o = {"centred": centred}
+            cases += [Case("normalize", (x, axes, 0.3, *affine), o)]
+            cases += [Case("normalize_grad", (g, x, inv_std, axes), o)]
+            cases += [Case("normalize_affine_grad", (g, x, mean, inv_std, affine[0] if affine else None, axes), o)]
+    return cases
+
+
+def products() -> list[Case]:
+    cases = []
+    sizes = ((70, 67, 75, False), (5, 33, 150, False), (150, 37, 140, True), (600, 11, 9, False), (1, 1, 1, False))
+    for n, i, o, large in sizes:
+        x, w, dy = normal(n, i), normal(o, i), normal(n, o)
+        cases += [Case("linear", (x, w), large=large), Case("linear_input_grad", (dy, w), large=large)]
+        cases += [Case("linear_weight_grad", (dy, x), large=large)]
+    return cases
+
+
+def trio(n: int, c: int, size: tuple[int, int], o: int, kernel: tuple[int, int], **options: Any) -> list[Case]:
+    """Forward, input gradient, weight gradient; `impl` and `large` are the cases', the rest is geometry."""
+    how = {name: options.pop(name) for name in ("impl", "large") if name in options}
+    x, w, bias = normal(n, c, *size), normal(o, c // options.get("groups", 1), *kernel), normal(o)
+    dy = normal(*kernels.conv2d(x, w, **options, impl="reference").shape)
+    return [
+        Case("conv2d", (x, w, bias), options, **how),
+        Case("conv2d_input_grad", (dy, w, size), options, **how),
+        Case("conv2d_weight_grad", (dy, x, kernel), options, **how),
+    ]
+
+
+def convolutions() -> list[Case]:
+    mixed = {"stride": (2, 3), "padding": (1, 2), "dilation": (2, 1)}
+    return [
+        *trio(3, 3, (13, 11), 6, (3, 2), padding=(1, 0)),
+        *trio(2, 18, (9, 10), 36, (2, 3), groups=2, **mixed),
+        *trio(1, 140, (7, 6), 132, (1, 2), stride=2, large=True),
+        *trio(2, 4, (20, 17), 20, (3, 3), stride=(3, 2), dilation=(3, 4), padding=4),
+        *trio(2, 3, (6, 5), 4, (1, 1), stride=3),
+    ]
+
+
+def tensor_convolutions() -> list[Case]:
+    mixed = {"stride": (2, 3), "padding": (1, 2), "dilation": (2, 1), "impl": "cuda_tf32"}
+    return [
+        *trio(3, 3, (13, 11), 6, (3, 2), padding=(1, 0), impl="cuda_tf32"),
+        *trio(2, 18, (9, 10), 150, (2, 3), groups=2, **mixed),
+        *trio(1, 70, (7, 6), 5, (1, 1), impl="cuda_tf32"),
+    ]
+
+
+def depthwise() -> list[Case]:
+    mixed = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 3}
+    return [*trio(2, 3, (13, 21), 6, (3, 2), **mixed), *trio(3, 5, (9, 8), 5, (2, 2), groups=5)]
+
+
+def updates() -> list[Case]:
+    w, g, m, v = normal(300), normal(300), normal(300), abs(normal(300))
+    sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}
+    adam = {"lr": 0.1, "eps": 0.3, "weight_decay": 0.1, "step": 3}
+    cases = [Case("sgd_update", (w, g, m), sgd | {"nesterov": nesterov}) for nesterov in (True, False)]
+    return [
+        *cases,
+        *(Case("adam_update", (w, g, m, v), adam | {"decoupled": decoupled}) for decoupled in (True, False)),
+    ]
+
+
+CASES: dict[str, list[Case]] = {
+    "elementwise.cu": elementwise(),
+    "softmax.cu": softmaxes(),
+    "channel_sum.cu": [Case("channel_sum", (normal(5, 3, 17, 19),)), Case("channel_sum", (normal(1, 2, 1, 3),))],
+    "max_pool2d.cu": pools(),
+    "window.cu": windows(),
+    "topk.cu": tops(),
+    "normalize.cu": norms(),
+    "linear.cu": products(),
+    "conv2d.cu": convolutions(),
+    "conv2d_tf32.cu": tensor_convolutions(),
+    "depthwise.cu": depthwise(),
+    "update.cu": updates(),
+}
+
+
+def truths(name: str) -> list[list[Array]]:
+    """What the references say, in float64."""
+    with np.errstate(all="ignore"):
+        return [case.run("reference") for case in CASES[name]]
+
+
+def disagreement(case: Case, found: list[Array], truth: list[Array], dtype: Any) -> str | None:
+    """How the results differ from the truth, or None; infinities and NaNs must be at the same places."""
+    tolerance = case.tolerance if dtype == np.float32 else 1e-12
+    for got, expected in zip(found, truth, strict=True):
+        if got.shape != expected.shape or (expected.dtype.kind == "i" and not np.array_equal(got, expected)):
+            return f"{case.op}: other indices or another shape"
+        finite = np.isfinite(expected)
+        if not np.array_equal(np.where(finite, 0, got), np.where(finite, 0, expected), equal_nan=True):
+            return f"{case.op}: other infinities or NaNs"
+        scale = max(1.0, np.abs(expected[finite]).max(initial=0.0))
+        error = np.abs(got[finite] - expected[finite]).max(initial=0.0) / scale
+        if not error <= tolerance:
+            return f"{case.op}: off by {error:.1e}"
+    return None

@@ -1,0 +1,183 @@
+"""The mutation score of the CUDA kernels: faults put into the `.cu` and `.cuh` files, and how many their cases see.
+
+    python tests/mutate_cuda.py [--only FILE ...] [--sample N] [--results FILE]
+
+Each mutant is compiled for float and runs the cases of cuda_cases.py in the emulator, under three schedules, in a
+process of its own that may take a minute. `cuda_mutation_survivors.toml` says of a mutant that lives why it computes
+the same; one that it does not name makes the command fail, as does a score below nine tenths.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import drywarp
+from cuda_cases import CASES, disagreement, truths
+from cuda_mutants import Mutant, mutants_of
+from mutate import commit
+from scratchnn_kernels.cuda import SOURCES, source, stand_in
+
+REASONS = Path(__file__).parent / "cuda_mutation_survivors.toml"
+SCHEDULES = ("forward", "backward by warps", "random")
+PATIENCE = 60  # seconds for a mutant
+ENOUGH = 0.9
+SEEN, UNSEEN, NO_CODE = 1, 0, 2
+# Which sources show what a header does; a `.cu` file shows itself.
+SHOWN_BY = {
+    "common.cuh": ["elementwise.cu", "update.cu"], "reduce.cuh": ["softmax.cu", "depthwise.cu"],
+    "sum_parts.cuh": ["channel_sum.cu"], "tile.cuh": ["linear.cu"], "tensor_tile.cuh": ["conv2d_tf32.cu"],
+    "tensor_core.cuh": ["conv2d_tf32.cu"], "convolution.cuh": ["conv2d.cu"],
+}  # fmt: skip
+
+
+class Copies:
+    """The sources as copies that can be changed, with only those kernels that the cases launch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.paths: dict[str, Path] = {}
+        for path in [*(s.path for s in SOURCES.values()), *source.HEADERS.glob("*.cuh"), *_conv_headers()]:
+            self.paths[path.name] = folder / path.name
+            shutil.copy(path, folder)
+        source.HEADERS = folder
+        for one in SOURCES.values():
+            one.path = folder / one.path.name
+            one.types = ("float",)
+
+    def put(self, mutant: Mutant) -> None:
+        self.paths[mutant.file].write_text(mutant.text)
+        for one in SOURCES.values():
+            one._modules.clear()
+
+
+def _conv_headers() -> list[Path]:
+    return [path for one in SOURCES.values() for path in one.path.parent.glob("*.cuh")]
+
+
+def launched_only(name: str, expected: list[list[np.ndarray]]) -> None:
+    """Run the cases on the good code, and let the source keep the kernels that were launched."""
+    used: dict[str, None] = {}
+    launch = source.Source.launch
+
+    def recorded(self: Any, kernel: str, grid: Any, block: Any, *args: Any, shared: int = 0) -> None:
+        used[kernel] = None
+        launch(self, kernel, grid, block, *args, shared=shared)
+
+    source.Source.launch = recorded  # type: ignore[method-assign]
+    try:
+        complaint = complaint_of(name, expected)
+    finally:
+        source.Source.launch = launch  # type: ignore[method-assign]
+    if complaint:
+        raise SystemExit(f"{name} fails without a mutant: {complaint}")
+    SOURCES[name].kernels = tuple(used)
+    SOURCES[name]._modules.clear()
+
+
+def complaint_of(name: str, expected: list[list[np.ndarray]]) -> str | None:
+    """What the cases of a file say; the first complaint."""
+    for schedule in SCHEDULES:
+        with drywarp.checking(schedule):
+            for case, truth in zip(CASES[name], expected, strict=True):
+                try:
+                    found = case.run(case.impl, np.float32)
+                except drywarp.DrywarpError as error:
+                    return str(error)
+                if complaint := disagreement(case, found, truth, np.float32):
+                    return complaint
+    return None
+
+
+def fate(names: list[str], expected: dict[str, list[list[np.ndarray]]]) -> int:
+    """SEEN, UNSEEN or NO_CODE; in a child, because a fault may loop for ever or end the process."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(PATIENCE)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+        outcome = SEEN
+        try:
+            complaints = [complaint_of(name, expected[name]) for name in names]
+            found = next((c for c in complaints if c), None)
+            outcome = UNSEEN if found is None else NO_CODE if "does not compile" in found else SEEN
+        finally:
+            os._exit(outcome)
+    status = os.waitpid(child, 0)[1]
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else SEEN
+
+
+def chosen(only: list[str], sample: int | None, copies: Copies) -> list[Mutant]:
+    """The mutants of the files whose name contains one of `only`; of each file at most `sample`, always the same."""
+    found: list[Mutant] = []
+    for name, path in sorted(copies.paths.items()):
+        if only and not any(word in name for word in only):
+            continue
+        made = mutants_of(path)
+        if sample is not None and sample < len(made):
+            made = [made[i] for i in sorted(random.Random(0).sample(range(len(made)), sample))]
+        found += made
+    return found
+
+
+def run(mutants: list[Mutant], copies: Copies) -> dict[str, dict[str, Any]]:
+    """Per file: how many were made and killed, and those that live with their change."""
+    rows: dict[str, dict[str, Any]] = {}
+    expected: dict[str, list[list[np.ndarray]]] = {}
+    for mutant in mutants:
+        names = SHOWN_BY.get(mutant.file, [mutant.file])
+        for name in names:
+            if name not in expected:
+                expected[name] = truths(name)
+                launched_only(name, expected[name])
+        row = rows.setdefault(mutant.file, {"mutants": 0, "killed": 0, "survivors": {}})
+        good = copies.paths[mutant.file].read_text()
+        copies.put(mutant)
+        outcome = fate(names, expected)
+        copies.put(mutant._replace(text=good))
+        if outcome == NO_CODE:
+            continue
+        row["mutants"] += 1
+        if outcome == UNSEEN:
+            row["survivors"][mutant.id] = mutant.change
+            print(f"lives  {mutant.id}  {mutant.change}", flush=True)
+        else:
+            row["killed"] += 1
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Count the faults in CUDA kernels that their cases see.")
+    parser.add_argument("--only", action="append", default=[], metavar="FILE", help="e.g. softmax.cu")
+    parser.add_argument("--sample", type=int, metavar="N", help="at most N mutants of each file")
+    parser.add_argument("--results", type=Path, help="write the counts and the survivors to this JSON file")
+    asked = parser.parse_args()
+    began = time.perf_counter()
+    reasons = tomllib.loads(REASONS.read_text())["equivalent"] if REASONS.exists() else {}
+    with tempfile.TemporaryDirectory() as temporary, stand_in(drywarp):
+        os.environ["DRYWARP_CACHE"] = temporary  # thousands of libraries
+        copies = Copies(Path(temporary))
+        rows = run(chosen(asked.only, asked.sample, copies), copies)
+    made, killed = (sum(row[key] for row in rows.values()) for key in ("mutants", "killed"))
+    survivors = {i: change for row in rows.values() for i, change in row["survivors"].items()}
+    unexplained = [i for i in survivors if i not in reasons]
+    for name, row in rows.items():
+        print(f"{name:20} {row['mutants']:5} mutants {row['killed']:5} killed")
+    print(f"{killed} of {made} killed, {killed / max(1, made):.1%}; {len(unexplained)} survivors unexplained")
+    if asked.results:
+        facts = {"command": " ".join(["python", *sys.argv]), "commit": commit(), "mutants": made, "killed": killed}
+        facts |= {"score": killed / max(1, made), "seconds": round(time.perf_counter() - began), "files": rows}
+        asked.results.write_text(json.dumps(facts, indent=1) + "\n")
+    sys.exit(1 if unexplained or killed < ENOUGH * made else 0)
+
+
+if __name__ == "__main__":
+    main()
