@@ -120,7 +120,7 @@ def elu_grad(dy: Array, x: Array, dx: Array, alpha: float) -> None:
 def gelu(x: Array, y: Array) -> None:
     wide()
     for i in range(x.size):
-        y[i] = x[i] * vector_math.normal_cdf(x[i])
+        y[i] = vector_math.gelu(x[i])
 
 
 @compiled

@@ -8,8 +8,6 @@
 d is the weight decay and t counts steps from 1. Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter 2019, algorithm 2.
 """
 
-from typing import Any
-
 from scratchnn_kernels import check
 from scratchnn_kernels import update_cuda as cuda
 from scratchnn_kernels.check import Array
@@ -78,12 +76,12 @@ def _sgd_cpu(
 
     # w -= a g' + b u covers both forms
     a, b = (lr, lr * momentum) if nesterov else (0.0, lr)
-    arguments: tuple[Any, ...] = (w, g, velocity, *_numbers(w, momentum, weight_decay, a, b))
+    numbers = float(momentum), float(weight_decay), float(a), float(b)
     count = parts(8 * w.size, w.size)
     if count == 1:
-        update_cpu.sgd(*arguments)
+        update_cpu.sgd(w, g, velocity, *numbers)
     else:
-        update_cpu.sgd_threaded(*(*arguments, count))
+        update_cpu.sgd_threaded(w, g, velocity, *numbers, count)
 
 
 def _adam_cpu(
@@ -94,17 +92,12 @@ def _adam_cpu(
 
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     rate, scale = lr / (1 - b1**step), 1 / (1 - b2**step)
-    arguments: tuple[Any, ...] = (w, g, m, v, *_numbers(w, b1, 1 - b1, b2, 1 - b2, eps, decay, shrink, rate, scale))
+    numbers = float(b1), float(b2), float(eps), float(decay), float(shrink), float(rate), float(scale)
     count = parts(16 * w.size, w.size)
     if count == 1:
-        update_cpu.adam(*arguments)
+        update_cpu.adam(w, g, m, v, *numbers)
     else:
-        update_cpu.adam_threaded(*(*arguments, count))
-
-
-def _numbers(w: Array, *numbers: float) -> tuple[Any, ...]:
-    """The scalars in the buffers' precision, or the loop would run in float64."""
-    return tuple(w.dtype.type(number) for number in numbers)
+        update_cpu.adam_threaded(w, g, m, v, *numbers, count)
 
 
 register("sgd_update", reference=_sgd_reference, cpu=_sgd_cpu, cuda=cuda.sgd)

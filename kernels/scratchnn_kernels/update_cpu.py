@@ -10,6 +10,8 @@ from scratchnn_kernels.vector_bits import compiled, threaded, wide
 @compiled
 def sgd(w: Array, g: Array, velocity: Array, momentum: float, decay: float, a: float, b: float) -> None:
     wide()
+    real = w.dtype.type  # or the loop would run in float64
+    momentum, decay, a, b = real(momentum), real(decay), real(a), real(b)
     for i in range(w.size):
         gradient = g[i] + decay * w[i]
         u = momentum * velocity[i] + gradient
@@ -19,10 +21,13 @@ def sgd(w: Array, g: Array, velocity: Array, momentum: float, decay: float, a: f
 
 @compiled
 def adam(
-    w: Array, g: Array, m: Array, v: Array, b1: float, rest1: float, b2: float, rest2: float, eps: float,
-    decay: float, shrink: float, rate: float, scale: float,
+    w: Array, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float, decay: float, shrink: float,
+    rate: float, scale: float,
 ) -> None:  # fmt: skip
     wide()
+    real = w.dtype.type
+    b1, rest1, b2, rest2, eps = real(b1), real(1 - b1), real(b2), real(1 - b2), real(eps)
+    decay, shrink, rate, scale = real(decay), real(shrink), real(rate), real(scale)
     for i in range(w.size):
         gradient = g[i] + decay * w[i]
         mean = b1 * m[i] + rest1 * gradient
@@ -42,9 +47,9 @@ def sgd_threaded(
 
 @threaded
 def adam_threaded(
-    w: Array, g: Array, m: Array, v: Array, b1: float, rest1: float, b2: float, rest2: float, eps: float,
-    decay: float, shrink: float, rate: float, scale: float, parts: int,
+    w: Array, g: Array, m: Array, v: Array, b1: float, b2: float, eps: float, decay: float, shrink: float,
+    rate: float, scale: float, parts: int,
 ) -> None:  # fmt: skip
     for part in prange(parts):
         i, j = part * w.size // parts, (part + 1) * w.size // parts
-        adam(w[i:j], g[i:j], m[i:j], v[i:j], b1, rest1, b2, rest2, eps, decay, shrink, rate, scale)
+        adam(w[i:j], g[i:j], m[i:j], v[i:j], b1, b2, eps, decay, shrink, rate, scale)

@@ -47,6 +47,11 @@ TAIL_DOUBLE = (
     -0.00347969236224253334, -0.00754018896559305902, 0.0603965748906994641, -0.186521857959694163,
     0.387137400742218879, -0.607896641971891759, 0.75528513041575148,
 )  # fmt: skip
+# For r = -s / 2, and for a value that was made larger by RESTS: powers of two, which round nothing.
+EXP_HALVED_SINGLE = tuple(c * (-0.5) ** (6 - i) for i, c in enumerate(EXP_SINGLE))
+EXP_HALVED_DOUBLE = tuple(c * (-0.5) ** (13 - i) for i, c in enumerate(EXP_DOUBLE))
+TAIL_SMALL_SINGLE = tuple(c / RESTS[0] for c in TAIL_SINGLE)
+TAIL_SMALL_DOUBLE = tuple(c / RESTS[1] for c in TAIL_DOUBLE)
 
 
 @compiled
@@ -74,14 +79,22 @@ def exp_negative(x: Number) -> Number:
 
 
 @compiled
+def _large_bell(a: Number) -> Number:
+    """e^(-a^2 / 2) times RESTS, see `bell`: no denormal number."""
+    shift = constant(a, *SHIFTS)
+    shifted = fma(a * a, -0.5 * LOG2_E, shift)
+    n = shifted - shift
+    # s = a^2 + 2 n ln 2 is -2 r. n ln 2 is exact, so the square loses nothing: its rounding would cost a^2 / 4 units.
+    s = fma(a, a, n * constant(a, 2 * LN2_SINGLE[0], 2 * LN2_DOUBLE[0]))
+    s = fma(n, constant(a, 2 * LN2_SINGLE[1], 2 * LN2_DOUBLE[1]), s)
+    y = fma(s, fma(s, polynomial(s, EXP_HALVED_SINGLE, EXP_HALVED_DOUBLE), -0.5), 1.0)
+    return y * power_of_two(shifted, constant(a, *RESTS))
+
+
+@compiled
 def bell(a: Number) -> Number:
     """e^(-a^2 / 2) for |a| up to 14.42 (float32) or 38.6 (float64), where it is 0."""
-    h, shift = a * constant(a, -0.5, -0.5), constant(a, *SHIFTS)
-    shifted = fma(h * a, LOG2_E, shift)
-    n = shifted - shift
-    # n ln 2 is exact, and so the square loses nothing: its rounding would cost a^2 / 4 units in the last place.
-    r = fma(h, a, n * constant(a, -LN2_SINGLE[0], -LN2_DOUBLE[0]))
-    return _power(fma(n, constant(a, -LN2_SINGLE[1], -LN2_DOUBLE[1]), r), shifted)
+    return _large_bell(a) * (constant(a, 1.0, 1.0) / constant(a, *RESTS))
 
 
 @compiled
@@ -145,11 +158,13 @@ def bounded_magnitude(x: Number) -> Number:
 
 
 @compiled
-def normal_cdf(x: Number) -> Number:
-    """Phi(x), with full relative precision in the left tail."""
+def gelu(x: Number) -> Number:
+    """x Phi(x) = max(x, 0) - |x| erfc(|x| / sqrt 2) / 2, with full relative precision in the left tail."""
     a = bounded_magnitude(x)
-    tail = half_erfc(a, bell(a))
-    return tail if x < constant(x, 0.0, 0.0) else constant(x, 1.0, 1.0) - tail
+    q = a / (a + constant(a, 2.5, 4.0))  # k t = 1 - q, and a t = q: so the tail's factors cost nothing
+    tail = polynomial(fma(q, 2.0, -1.0), TAIL_SMALL_SINGLE, TAIL_SMALL_DOUBLE)
+    zero = constant(x, 0.0, 0.0)
+    return fma(-(_large_bell(a) * q), tail, x if x >= zero else x * zero)  # x * 0: a NaN for -infinity
 
 
 @compiled
