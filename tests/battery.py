@@ -23,10 +23,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+import plain_intrinsics
+
 MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
     "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
     "test_dispatch", "test_optim_oracle", "test_constructors",
+)  # fmt: skip
+BY_ADDRESS = (
+    "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "channel_sum", "max_pool2d", "max_pool2d_gather",
+    "max_pool2d_scatter",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
@@ -113,12 +119,17 @@ def kept(value: Any) -> Any:
 
 
 def only_python() -> None:
-    """Take the compiled kernels out of the dispatch table; before the test modules read it."""
-    from scratchnn_kernels import TABLE
+    """Give the compiled loops plain Python's intrinsics; take those that write by address out of the dispatch table.
 
-    for versions in TABLE.values():
-        for name in versions.keys() - {"reference", "im2col"}:
-            del versions[name]
+    Before the test modules read it.
+    """
+    from scratchnn_kernels import TABLE, vector_bits
+
+    for intrinsic in plain_intrinsics.ALL:
+        setattr(vector_bits, intrinsic.__name__, intrinsic)
+    for op in BY_ADDRESS:
+        for name in TABLE[op].keys() - {"reference", "im2col"}:
+            del TABLE[op][name]
 
 
 def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:
@@ -213,13 +224,47 @@ def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
 
     found = []
     for op in [op for op in kernel_arguments.ARGUMENTS if _asked(f"frozen[{op}]", words)]:
-        for i, call in enumerate(_examples(kernel_arguments.ARGUMENTS[op], examples)):
+        calls = _examples(kernel_arguments.ARGUMENTS[op], examples)
+        if op in ("softmax", "softmax_grad"):  # chance alone rarely has blocks of lines, and several of them
+            x = np.random.default_rng(0).standard_normal((3, 4, 3))
+            calls.append(kernel_arguments.Call((x, x[::-1])[: 1 + (op == "softmax_grad")], {"axis": 1}))
+        for i, call in enumerate(calls):
             truth = test_kernels.outcome(op, call, "reference")
             impls = [impl for known, impl in test_kernels.ALL if known == op]
             for impl, dtype in itertools.product(impls, test_kernels.TOLERANCE):
                 group = f"frozen[{op},{impl},{dtype.__name__}]"
-                found.append(Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth)))
+                item = Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth))
+                found.append(item)
+                if impl == "cpu":
+                    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
+                    for name, way in {"shared": partial(_shared, item.call), "channels last": lying}.items():
+                        group = f"frozen[{op},{name},{dtype.__name__}]"
+                        found.append(Item(f"{group}#{i}", group, way))
     return found
+
+
+def _channels_last(call: Any) -> Any:
+    """The same images, N H W C in memory."""
+
+    def laid(a: Any) -> Any:
+        images = isinstance(a, np.ndarray) and a.ndim == 4
+        return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if images else a
+
+    return call._replace(args=tuple(map(laid, call.args)))
+
+
+def _shared(call: Callable[[], Any]) -> None:
+    """A call whose kernels split their work, however little it is."""
+    from scratchnn_kernels import threads
+
+    before = threads.get_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "LEAST_WORK", 0)
+        threads.set_threads(2)
+        try:
+            call()
+        finally:
+            threads.set_threads(before)
 
 
 def _examples(strategy: Any, examples: int) -> list[Any]:

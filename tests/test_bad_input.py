@@ -116,8 +116,14 @@ def backward_calls(layer: Layer, dy: np.ndarray, ctx: Any) -> list[Callable[[], 
         with frozen(layer):
             layer.backward(dy, ctx)
 
+    def parameters_while_frozen() -> None:
+        with frozen(layer):
+            layer.backward_params(dy, ctx)
+
     calls = [lambda: layer.backward(dy, ctx), while_frozen]
-    return [*calls, lambda: layer.backward_params(dy, ctx)] if next(layer.params(), None) else calls
+    if next(layer.params(), None):
+        calls += [lambda: layer.backward_params(dy, ctx), parameters_while_frozen]
+    return calls
 
 
 @EVERY_CASE

@@ -65,6 +65,7 @@ def test_pytorch_agrees(torch: ModuleType, drawn: tuple) -> None:
     layer, indices, rng = drawn
     twin = torch.nn.Embedding(*layer.weight.data.shape).double()
     twin.load_state_dict({"weight": torch.from_numpy(layer.state_dict()["weight"].copy())})
+    assert_bits(twin.state_dict()["weight"].numpy(), layer.weight.data, "weight")
     theirs = twin(torch.from_numpy(indices))
     y, ctx = layer.forward(indices)
     assert_bits(y, theirs.detach().numpy(), "y")

@@ -122,6 +122,33 @@ def test_bias_is_added_per_channel(data: st.DataObject) -> None:
             getattr(kernels, op)(x, weight, np.ones(len(weight) + 1), **call.options)
 
 
+@pytest.mark.parametrize("impl", TRIOS)
+@given(data=st.data())
+def test_every_version_adds_the_bias(impl: str, data: st.DataObject) -> None:
+    """Of a convolution, and of a transposed one, which is conv2d_input_grad."""
+    for op, call_of in (("conv2d", kernels.conv2d), ("conv2d_input_grad", _transposed)):
+        (x, weight, *_), options = data.draw(arguments(op, impl))
+        bias = np.arange(1.0, 1 + (len(weight) if op == "conv2d" else weight.shape[1] * options["groups"]))
+        plain, got = (call_of(x, weight, b, **options, impl=impl) for b in (None, bias))
+        assert_close(got, plain + bias[:, None, None], 1e-13, f"{op} by {impl}")
+
+
+def _transposed(x: np.ndarray, weight: np.ndarray, bias: Any, **options: Any) -> np.ndarray:
+    options["padding"] = 0
+    return kernels.conv_transpose2d(x, weight, bias, **options)
+
+
+@pytest.mark.parametrize("impl", ["reference", "cpu"])
+@pytest.mark.parametrize("k", [255, 256, 257, 299, 300])
+def test_top_k_of_many(k: int, impl: str) -> None:
+    """Few are ranked, many merged; equals stay in order."""
+    x = np.random.default_rng(0).integers(-20, 20, (3, 300)).astype(float)
+    got, places = kernels.topk(x, k, impl=impl)
+    order = np.argsort(-x, axis=1, kind="stable")[:, :k]
+    assert_bits(places, order, "places")
+    assert_bits(got, np.take_along_axis(x, order, 1), "values")
+
+
 @given(data=st.data())
 def test_top_k_is_the_head_of_a_sort(data: st.DataObject) -> None:
     """Values in falling order, of equals the lower index first; the mask marks the same cells."""

@@ -61,6 +61,7 @@ def test_a_dy_of_another_kind_rank_or_width(op: str, data: st.DataObject) -> Non
 
 DY, X, W = np.ones((2, 4, 3, 3)), np.ones((2, 6, 5, 5)), np.ones((4, 3, 3, 3))
 Y, WINNERS = np.ones((1, 1, 1, 3)), np.array([[[[0, 2, 4]]]])
+M = X[:1]  # as large as statistics over the batch
 BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: kernels.conv2d_weight_grad(DY, X, (3, 3), groups=4), r"groups=4 must divide the in-channels \(6\)"),
     (lambda: kernels.conv2d_weight_grad(DY, X, (3, 3), groups=3), r"out-channels \(4\)"),
@@ -94,6 +95,31 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: kernels.normalize_grad(DY, X, X, (0,)), r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]"),
     (lambda: kernels.normalize_grad_jvp(DY, X, X, X, (0,)), r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]"),
     (lambda: kernels.normalize_grad(X, X, X, (0,)), r"inv_std is float64 \[2,6,5,5\]; the shape \[1,6,5,5\]"),
+    (
+        lambda: kernels.normalize_affine_grad(DY, X, M, M, None, (0,)),
+        r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]",
+    ),
+    (
+        lambda: kernels.normalize_affine_grad(X, X, X, M, None, (0,)),
+        r"mean is float64 \[2,6,5,5\]; the shape \[1,6,5,5\]",
+    ),
+    (
+        lambda: kernels.normalize_affine_grad(X, X, M, X, None, (0,)),
+        r"inv_std is float64 \[2,6,5,5\]; the shape \[1,6,5,5\]",
+    ),
+    (lambda: kernels.normalize_affine_grad(X, X, M.astype("f"), M, None, (0,)), r"mean is float32"),
+    (
+        lambda: kernels.normalize_affine_grad(X, X, M, M, M[0], (0,)),
+        r"weight is float64 \[6,5,5\]; with x float64 \[2,6,5,5\]",
+    ),
+    (lambda: kernels.normalize(X, (0,), 1e-5, M[0]), r"weight is float64 \[6,5,5\]; with x float64 \[2,6,5,5\]"),
+    (lambda: kernels.normalize(X, (0,), 1e-5, M[:, :2]), r"weight is float64 \[1,2,5,5\]; with x float64 \[2,6,5,5\]"),
+    (lambda: kernels.normalize(X, (0,), 1e-5, M, M[0]), r"bias is float64 \[6,5,5\]; with x"),
+    (lambda: kernels.normalize(X, (0,), 1e-5, M, M[:, :1]), r"bias is float64 \[1,1,5,5\]; a weight of the same shape"),
+    (lambda: kernels.normalize(X, (0,), 1e-5, None, M), r"bias is float64 \[1,6,5,5\]; a weight of the same shape"),
+    (lambda: kernels.normalize(X, (0,), 1e-5, M.astype("f")), r"weight is float32"),
+    (lambda: kernels.conv2d(X[:, :3], W, np.ones(4, "f")), r"bias is float32"),
+    (lambda: kernels.conv_transpose2d(X[:, :4], W, np.ones(3, "f")), r"bias is float32"),
     (lambda: kernels.pad2d(X, (1, 1)), r"\(left, right, top, bottom\)"),
     (lambda: kernels.pad2d(X, (0, 5, 0, 0), mode="reflect"), "reflects more"),
     (lambda: kernels.pad2d(X[:, :, :3], (0, 0, 3, 0), mode="reflect"), "reflects more"),

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 from hypothesis.extra import numpy as hnp
 
+from cases import WITH_TWIN
 from scratchnn import BatchNorm2d, Conv2d, FileError, Flatten, Linear, ReLU, Sequential
 from scratchnn.layer import Array, Layer
 from scratchnn.weights import DTYPES, load_weights, parse_tensors, read_tensors, save_weights, write_tensors
+from setups import Case, Setup
 
 NUMPY = {"F": "float", "I": "int", "U": "uint"}
 DTYPE_NAMES = ["bool" if name == "BOOL" else NUMPY[name[0]] + name[1:] for name in sorted(DTYPES)]
@@ -289,5 +292,35 @@ def test_pytorch_reads_what_is_written_and_writes_what_is_read(torch: ModuleType
     np.testing.assert_allclose(ours.forward(x)[0], expected, rtol=1e-5, atol=1e-6)
     save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
     again = network(1)
+    load_weights(again, tmp_path / "theirs.safetensors")
+    assert_same(again.state_dict(), ours.state_dict())
+
+
+def setup_with_weights(case: Case) -> Setup | None:
+    """A setup of a layer that has weights; layers that may have them often have none."""
+    once = settings(phases=[Phase.generate], max_examples=20, derandomize=True, database=None)
+    try:
+        return find(case.setups, lambda setup: bool(setup.layer().state_dict()), settings=once)
+    except NoSuchExample:
+        return None
+
+
+WITH_WEIGHTS = {case.name: setup for case in WITH_TWIN if (setup := setup_with_weights(case))}
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("name", WITH_WEIGHTS)
+def test_every_layer_s_weights_go_to_pytorch_and_back(torch: ModuleType, name: str, dtype: Any, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    setup = WITH_WEIGHTS[name]
+    ours, again = setup.layer(dtype), setup.layer(dtype)
+    theirs = setup.part.twin(torch).to(torch.float64 if dtype is np.float64 else torch.float32)
+    save_weights(ours, tmp_path / "ours.safetensors")
+    theirs.load_state_dict(load_file(tmp_path / "ours.safetensors"))
+    save_file(theirs.state_dict(), tmp_path / "theirs.safetensors")
+    for array in again.state_dict().values():
+        array[...] = 7
     load_weights(again, tmp_path / "theirs.safetensors")
     assert_same(again.state_dict(), ours.state_dict())
