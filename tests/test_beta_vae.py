@@ -73,7 +73,7 @@ class Oracle(VAE):
 
 def test_the_score_of_a_code_that_is_the_causes_is_a_hundred(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beta_vae.shapes2d, "render", lambda factors: factors)
-    monkeypatch.setattr(probe, "EPOCHS", 150)
+    monkeypatch.setattr(probe, "STEPS", 600)
     train, test = (differences(Oracle(), stream(0, "s"), count) for count in (1000, 300))
     assert probe.Probe(*train).error_percent(*test) < 1
     noise = stream(0, "n").standard_normal((1000, 5))
@@ -82,6 +82,7 @@ def test_the_score_of_a_code_that_is_the_causes_is_a_hundred(monkeypatch: pytest
 
 def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beta_vae.Training, "steps_per_epoch", 20)
+    monkeypatch.setattr(probe, "STEPS", 100)
     monkeypatch.setattr(beta_vae, "differences", lambda net, rng, count: differences(net, rng, count // 20))
     pictures = {"traversal.png", "reconstructions.png", "units.png", "curves.png"}
     report = trains_by_command("beta_vae", {"hidden": 16, "beta": 1.0}, tmp_path / "b", monkeypatch, pictures)

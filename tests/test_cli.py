@@ -16,7 +16,7 @@ from scratchnn_models.catalog import MODELS
 from scratchnn_models.run import Run
 from tiny_run import in_the_place_of_mnist, scratchnn
 
-COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "compare", "check", "audit", "data")
+COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "compare", "check", "audit", "shapes", "data")
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -203,6 +203,7 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         ("train lenet --set rotation=much", 1, "error: --set rotation=much: float is expected"),
         ("train lenet --set spin=3", 1, "error: --set spin=3: NAME=VALUE is expected, with a name among data, epochs"),
         ("train pca --epochs 3", 1, "error: this model's recipe has no epochs; it has data, code, validation"),
+        ("shapes conv", 1, "error: 'conv' is no convolution; \"conv 3x3 s2 p1 d2 3->16\" or"),
         ("train", 2, "Missing argument 'model'"),
         ("trian", 2, "No such command 'trian'"),
         ("train lenet --epoch 3 --nonsense", 2, "No such option"),

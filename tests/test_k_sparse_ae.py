@@ -70,7 +70,7 @@ def test_same_seed_same_numbers_and_resuming() -> None:
 
 
 def test_logistic_regression_separates_what_a_line_separates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "EPOCHS", 300)
+    monkeypatch.setattr(probe, "STEPS", 1800)
     codes = RNG.standard_normal((2000, 5)) * 40
     labels = codes[:, :3].argmax(1)
     found = Probe(codes[:1500], labels[:1500])
@@ -80,7 +80,7 @@ def test_logistic_regression_separates_what_a_line_separates(monkeypatch: pytest
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "EPOCHS", 60)
+    monkeypatch.setattr(probe, "STEPS", 120)
     pictures = {"curves.png", "filters.png", "reconstructions.png"}
     changes = {"units": 240, "epochs": 3}
     report = trains_by_command("k_sparse_ae", changes, tmp_path / "run", monkeypatch, pictures)

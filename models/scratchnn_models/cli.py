@@ -216,6 +216,32 @@ def audit(
 
 
 @app.command()
+def shapes(
+    convolution: Annotated[str, typer.Argument(help='Such as "conv 3x3 s2 p1 d2 3->16", or "tconv 3x3 s2 p1 o1".')],
+    size: Annotated[str, typer.Option("--input", help="Height and width of the input.")] = "8x8",
+    film: Annotated[Path | None, typer.Option(help="Write a GIF of the moving window to this file.")] = None,
+    json: Json = False,
+) -> None:
+    """The arithmetic of a convolution: output size, receptive field, parameters, FLOPs, and a film of its window."""
+    from scratchnn_models import conv_arithmetic as arithmetic
+
+    layer, given = arithmetic.parse(convolution), arithmetic.parse_size(size)
+    out = layer.output(given)
+    report: dict[str, Any] = {"layer": repr(layer.layer()), "input": list(given), "output": list(out)}
+    report |= {"field": list(layer.field()), "params": layer.params(), "flops": layer.flops(given)}
+    typer.echo(f"{report['layer']}")
+    typer.echo(f"height     {layer.formula(given[0], 0)} = {out[0]}")
+    typer.echo(f"width      {layer.formula(given[1], 1)} = {out[1]}")
+    typer.echo(f"field      {'x'.join(map(str, layer.field()))} input cells an output cell")
+    typer.echo(f"params     {report['params']:,}")
+    typer.echo(f"FLOPs      {report['flops']:,} an image")
+    if film is not None:
+        report["frames"] = arithmetic.film(layer, given, film)
+        typer.echo(f"film       {film}, {report['frames']} frames")
+    _end(json, report)
+
+
+@app.command()
 def data(
     name: Annotated[str, typer.Argument(help="A data set from `scratchnn list`.")],
     json: Json = False,

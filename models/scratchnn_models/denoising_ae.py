@@ -134,9 +134,10 @@ class Training:
         prefix = "" if self.recipe.kind == "dense" else "conv_"
         for kind in KINDS:
             noisy, tuning = damaged(x, kind, rng), damaged(held_out, kind, rng)
-            name, clean, strength = max(FILTERS, key=partial(_reached, tuning, held_out))
-            cleaned, filtered = self._cleaned(noisy), clean(noisy, strength)
-            for title, found in (("before", noisy), ("after", cleaned), (f"best filter, {name} {strength}", filtered)):
+            best = max(FILTERS, key=partial(_reached, tuning, held_out))
+            cleaned, filtered = self._cleaned(noisy), _filtered(noisy, best)
+            name = f"best filter, {best[0]} {best[2]}"
+            for title, found in (("before", noisy), ("after", cleaned), (name, filtered)):
                 numbers |= {f"{kind} psnr {title}": psnr(found, x), f"{kind} ssim {title}": ssim(found, x)}
             numbers[f"{prefix}psnr_above_best_filter_{kind}"] = psnr(cleaned, x) - psnr(filtered, x)
         return numbers
@@ -147,7 +148,7 @@ class Training:
         for kind in KINDS:
             noisy = damaged(x, kind, rng)
             rows = {"damaged": noisy, "cleaned": self._cleaned(noisy), "original": x}
-            rows |= {f"{name} {strength}": clean(noisy, strength) for name, clean, strength in FILTERS[1:8:3]}
+            rows |= {f"{choice[0]} {choice[2]}": _filtered(noisy, choice) for choice in FILTERS[1:8:3]}
             plot.strips(run.folder / f"{kind}.png", rows, f"Test images with damage: {kind.replace('_', ' ')}")
         series = {"training": [(r["step"], r["loss"]) for r in run.metrics() if "loss" in r]}
         plot.curves(run.folder / "curves.png", series, "squared error, mean over pixels")
@@ -158,8 +159,14 @@ class Training:
 
 def _reached(noisy: Array, x: Array, choice: Filter) -> float:
     """The PSNR of a filter of a strength."""
+    return psnr(_filtered(noisy, choice), x)
+
+
+def _filtered(noisy: Array, choice: Filter) -> Array:
+    """What a filter makes of it, in [0,1] like the network's."""
     _, clean, strength = choice
-    return psnr(clean(noisy, strength), x)
+    cut: Array = np.clip(clean(noisy, strength), 0, 1)
+    return cut
 
 
 def example(batch_size: int) -> tuple[Layer, Array]:

@@ -12,7 +12,7 @@ from scratchnn.layer import Array
 from scratchnn.random import stream
 from scratchnn.schedules import warmup_cosine
 
-EPOCHS, BATCH, RATE, DECAY = 30, 250, 3e-3, 1e-3
+STEPS, BATCH, RATE, DECAY = 6600, 250, 3e-3, 1e-3
 
 
 class Probe:
@@ -23,12 +23,12 @@ class Probe:
         self.linear = Linear(codes.shape[1], int(labels.max()) + 1, rng=stream(seed, "probe"))
         optimizer = optim.AdamW(self.linear.params(), RATE, weight_decay=DECAY)
         per_epoch = max(1, len(codes) // BATCH)
-        for step in range(EPOCHS * per_epoch):
+        for step in range(STEPS):
             epoch, place = divmod(step, per_epoch)
             if place == 0:
                 order = stream(seed, "probe", epoch).permutation(len(codes))
             chosen = order[place * BATCH : (place + 1) * BATCH]
-            optimizer.lr = warmup_cosine(step, lr=RATE, total=EPOCHS * per_epoch)
+            optimizer.lr = warmup_cosine(step, lr=RATE, total=STEPS)
             scores, ctx = self.linear.forward(self._scaled(codes[chosen]))
             _, dscores = losses.cross_entropy(scores, labels[chosen])
             optimizer.zero_grad()
