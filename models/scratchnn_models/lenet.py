@@ -11,7 +11,7 @@ Simplified against the paper: ReLU for the scaled tanh, max-pool for trained sub
 maps, and one linear layer with softmax for the two hidden layers and the radial basis functions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite
@@ -26,6 +26,7 @@ from scratchnn.layer import Array, Context, Tangent
 from scratchnn.random import stream
 from scratchnn.schedules import warmup_cosine
 from scratchnn.weights import load_weights, save_weights
+from scratchnn_kernels.device import mover, to_cpu
 from scratchnn_models.augment import Distortion, distort
 from scratchnn_models.results import Metric
 from scratchnn_models.run import Run
@@ -108,9 +109,11 @@ class Recipe:
 class Training:
     """LeNet learns to name the classes of a labelled data set: the task of the loop."""
 
-    def __init__(self, recipe: Recipe, seed: int, data: Dataset) -> None:
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset, device: str = "cpu") -> None:
         self.recipe, self.seed, self.data = recipe, seed, data
+        self.move = mover(device)
         self.net = LeNet(data.train_images.shape[1], len(data.classes), rng=stream(seed, "init"))
+        self.net.to(device)
         self.optimizer = optim.Adam(self.net.params(), recipe.lr)
         self.distortion = Distortion(recipe.rotation, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
         self.trained_on = len(data.train_images) - recipe.validation
@@ -124,7 +127,7 @@ class Training:
 
     def train_step(self, step: int) -> dict[str, float]:
         """Adam on the cross-entropy of one batch of distorted images."""
-        x, target = self.batch(step)
+        x, target = map(self.move, self.batch(step))
         warmup = int(self.recipe.warmup * self.steps)
         self.optimizer.lr = warmup_cosine(step, lr=self.recipe.lr, total=self.steps, warmup=warmup)
         scores, ctx = self.net.forward(x, train=True)
@@ -145,7 +148,7 @@ class Training:
     def validate(self) -> dict[str, float]:
         """Loss and accuracy on the held-out training images."""
         held_out = slice(self.trained_on, None)
-        scores = predict(self.net, self.data.train_images[held_out])
+        scores = predict(self.net, self.data.train_images[held_out], self.move)
         labels = self.data.train_labels[held_out]
         loss, _ = losses.cross_entropy(scores, labels)
         return {"validation_loss": float(loss), "validation_accuracy": _accuracy(scores, labels)}
@@ -157,8 +160,9 @@ class Training:
 
     def finish(self, run: Run) -> dict[str, float]:
         """Test once, write weights and pictures, and return the numbers."""
+        self.net.to("cpu")
         save_weights(self.net, run.folder / "weights.safetensors")
-        scores = predict(self.net, self.data.test_images)
+        scores = predict(self.net, self.data.test_images, self.move)
         _draw(self, run, scores)
         return {"test_accuracy": _accuracy(scores, self.data.test_labels)}
 
@@ -180,10 +184,10 @@ def example(batch_size: int) -> tuple[LeNet, Array]:
     return LeNet(rng=stream(0, "init")), np.zeros((batch_size, 1, SIDE, SIDE), np.float32)
 
 
-def predict(net: LeNet, images: Array, batch_size: int = 500) -> Array:
-    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode."""
+def predict(net: LeNet, images: Array, move: Callable[[Array], Array] = to_cpu, batch_size: int = 500) -> Array:
+    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode; `move` brings a batch to where the net is."""
     parts = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    return np.concatenate([net.forward(prepared(part))[0] for part in parts])
+    return np.concatenate([to_cpu(net.forward(move(prepared(part)))[0]) for part in parts])
 
 
 def prepared(images: Array) -> Array:
