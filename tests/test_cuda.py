@@ -16,6 +16,7 @@ from kernel_arguments import arguments
 from scratchnn.testing.strategies import floats
 from scratchnn_kernels import TABLE
 from scratchnn_kernels.cuda import SOURCES, stand_in
+from test_gpu import fragments
 from test_kernels import TOLERANCE, outcome
 
 OPS = [op for op, versions in TABLE.items() if "cuda" in versions]
@@ -70,3 +71,19 @@ def test_results_do_not_depend_on_the_order_of_threads(name: str, schedule: str)
 @pytest.mark.parametrize("name", CASES)
 def test_double_precision(name: str) -> None:
     check(name, np.float64)
+
+
+def test_the_fragments_of_the_gpu_test_multiply() -> None:
+    """test_gpu.py compares them with a tensor core; here, with a product."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.integers(-8, 9, 32 * n).reshape(32, n) for n in (4, 2, 4))
+    left, right, plus = np.zeros((16, 8)), np.zeros((8, 8)), np.zeros((16, 8))
+    for lane in range(32):
+        g, t = divmod(lane, 4)
+        for i in range(4):
+            left[g + i % 2 * 8, t + i // 2 * 4], plus[g + i // 2 * 8, 2 * t + i % 2] = a[lane, i], c[lane, i]
+        right[t, g], right[t + 4, g] = b[lane]
+    product, found = left @ right + plus, fragments(drywarp, np.copy)[0].reshape(32, 4)
+    for lane in range(32):
+        g, t = divmod(lane, 4)
+        np.testing.assert_array_equal(found[lane], [product[g + i // 2 * 8, 2 * t + i % 2] for i in range(4)])

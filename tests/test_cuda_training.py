@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 import scratchnn as snn
+from cuda_cases import CASES, disagreement, truths
 from played_cupy import ndarray, played
 from scratchnn.data import Dataset
 from scratchnn.random import stream
 from scratchnn_kernels import KernelError, conv2d
 from scratchnn_kernels.device import to_cpu
 from scratchnn_models.lenet import LeNet, Recipe, Training
+from test_gpu import on_gpu
 from tiny_run import digits
 
 
@@ -84,6 +86,12 @@ def test_a_layer_s_passes(name: str, gpu: ModuleType) -> None:
     layer.to("cpu")
     for here, there in zip(*results, strict=True):
         np.testing.assert_allclose(there, here, rtol=1e-4, atol=1e-5)
+
+
+def test_the_tests_for_a_gpu_run(gpu: ModuleType) -> None:
+    """What test_gpu.py does with its arrays, on those that are played."""
+    for case, truth in zip(CASES["update.cu"], truths("update.cu"), strict=True):
+        assert disagreement(case, on_gpu(case, np.float32), truth, np.float32) is None
 
 
 def test_mixed_arrays_are_refused(gpu: ModuleType) -> None:
