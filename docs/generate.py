@@ -22,7 +22,8 @@ def table() -> str:
     for path in sorted(RESULTS.glob("*.json")):
         found = json.loads(path.read_text())
         for record in found if isinstance(found, list) else []:  # mutation.json is no model's
-            value = f"**{record['value']:.2f}** ± {record['std']:.2f}"
+            spread = "" if record["std"] is None else f" ± {record['std']:.2g}"
+            value = f"**{record['value']:.4g}**{spread}"
             reference = f"{record['reference']} ({record['reference_source']})"
             name = record["metric"].replace("_", " ")
             seeds = len(record["seeds"])

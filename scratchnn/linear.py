@@ -34,11 +34,12 @@ class Linear(Layer):
         return kernels.linear_input_grad(dy, self.weight.data)
 
     def backward_params(self, dy: Array, x: Context) -> None:
-        check.gradient(dy, (*x.shape[:-1], self.out_features), x)
         if self.weight.trainable:
-            self.weight.grad += kernels.linear_weight_grad(dy, x)
+            kernels.linear_weight_grad(dy, x, total=self.weight.grad)  # which also checks dy
+        else:
+            check.gradient(dy, (*x.shape[:-1], self.out_features), x)
         if self.bias and self.bias.trainable:
-            self.bias.grad += dy.sum(tuple(range(dy.ndim - 1)))
+            self.bias.grad += kernels.channel_sum(dy.reshape(-1, self.out_features))
 
     def jvp(self, x_dot: Tangent, x: Context) -> tuple[Tangent, Context]:
         y_dot = product_rule(kernels.linear, x, x_dot, self.weight.data, self.weight.dot)
@@ -51,7 +52,7 @@ class Linear(Layer):
             dw_dot = product_rule(kernels.linear_weight_grad, dy, dy_dot, x, x_dot)
             self.weight.grad += 0 if dw_dot is None else dw_dot
         if self.bias and self.bias.trainable and dy_dot is not None:
-            self.bias.grad += dy_dot.sum(tuple(range(dy.ndim - 1)))
+            self.bias.grad += kernels.channel_sum(dy_dot.reshape(-1, self.out_features))
         dx_dot = product_rule(kernels.linear_input_grad, dy, dy_dot, self.weight.data, self.weight.dot)
         return kernels.linear_input_grad(dy, self.weight.data), dx_dot
 

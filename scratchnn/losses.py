@@ -19,27 +19,17 @@ Reduction = Literal["mean", "sum"]
 
 def mse(x: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
     """(x - t)^2;  dx = 2 (x - t).  x and target of one shape."""
-    _check(x, target)
-    error = x - target
-    return _reduce(error * error, 2 * error, x.size, reduction)
+    return kernels.squared_error(x, target, divisor=_divisor(x, reduction))
 
 
 def l1(x: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
     """|x - t|;  dx = sign(x - t), which is 0 where they are equal (an element of the subdifferential)."""
-    _check(x, target)
-    error = x - target
-    sign = np.sign(error.real)  # of the real part: the complex step keeps the branch, and |e| = sign(e) e
-    return _reduce(error * sign, sign, x.size, reduction)
+    return kernels.absolute_error(x, target, divisor=_divisor(x, reduction))
 
 
 def bce_with_logits(x: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
     """-t log sigmoid(x) - (1-t) log(1 - sigmoid(x)) = softplus(x) - t x;  dx = sigmoid(x) - t.  target in [0,1]."""
-    _check(x, target)
-    if target.size and (target.real.min() < 0 or target.real.max() > 1):
-        raise KernelError(f"target runs from {target.min()} to {target.max()}; probabilities in [0,1] are expected")
-    # softplus(x) - t x, with x's larger part cancelled before it is rounded: exact also for a large |x|
-    value = kernels.softplus(np.where(x.real > 0, -x, x)) + x * ((x.real > 0) - target)
-    return _reduce(value, kernels.sigmoid(x) - target, x.size, reduction)
+    return kernels.binary_cross_entropy(x, target, divisor=_divisor(x, reduction))
 
 
 def cross_entropy(
@@ -47,7 +37,8 @@ def cross_entropy(
 ) -> tuple[Array, Array]:
     """-log softmax(logits)[target];  dlogits = softmax(logits) - onehot(target).  logits [N,C], target int [N]."""
     losses, gradient = kernels.softmax_cross_entropy(logits, target, label_smoothing=label_smoothing)
-    return _reduce(losses, gradient, len(logits), reduction)
+    count = _divisor(losses, reduction)
+    return losses.sum() / count, gradient / count
 
 
 def mse_jvp(x: Array, x_dot: Array, target: Array, *, reduction: Reduction = "mean") -> tuple[Array, Array]:
@@ -94,18 +85,13 @@ def _check_tangent(x_dot: Array, x: Array) -> None:
     check.same_precision("x_dot", x_dot, "x", x)
 
 
-def _check(x: Array, target: Array) -> None:
-    check.floating("x", x)
-    check.floating("target", target)
-    check.same_shape("target", target, x.shape)
-    check.same_precision("target", target, "x", x)
-
-
-def _reduce(terms: Array, gradient: Array, count: int, reduction: str) -> tuple[Array, Array]:
+def _divisor(terms: Array, reduction: str) -> int:
+    """How many terms are averaged over, 1 for a sum; where terms is no array, the kernel says so."""
     if reduction == "sum":
-        return terms.sum(), gradient
+        return 1
     if reduction != "mean":
         raise KernelError(f'reduction={reduction!r}; "mean" or "sum" is expected')
+    count = getattr(terms, "size", 1)
     if count == 0:
         raise KernelError("the mean over an empty batch has no value; at least one sample is expected")
-    return terms.sum() / count, gradient / count
+    return int(count)

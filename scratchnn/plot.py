@@ -23,28 +23,110 @@ def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_la
         axes.plot(
             steps, values, color=colour, label=name, linewidth=1.5, marker="o" if len(points) < 30 else None, ms=3
         )
-    axes.set_yscale("log")
-    axes.set_xlabel("step")
-    axes.set_ylabel(y_label)
-    axes.grid(alpha=0.25, which="both")
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.set(yscale="log", xlabel="step", ylabel=y_label)
+    _bare(axes)
     _save(figure, path)
 
 
-def filters(path: Path, weight: Array, title: str) -> None:
-    """A row of filters [O,C,K,L], each scaled alike, zero in white; RGB where C is 3, else the first channel."""
-    count = len(weight)
-    figure = _figure(0.9 * count + 0.4, 1.5)
-    figure.suptitle(title, fontsize=9)
+def lines(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], x_label: str, y_label: str) -> None:
+    """Points (x, y) of each name, joined in their order; both axes linear."""
+    figure = _figure(6.4, 3.6)
+    axes = figure.add_subplot()
+    for colour, (name, points) in zip(LINE_COLOURS, series.items(), strict=False):
+        axes.plot(*zip(*points, strict=True), color=colour, label=name, linewidth=1.5, marker="o", ms=3)
+    axes.set(xlabel=x_label, ylabel=y_label)
+    _bare(axes)
+    _save(figure, path)
+
+
+def filters(path: Path, weight: Array, title: str, columns: int = 10) -> None:
+    """Filters [O,C,K,L] in rows, each scaled alike, zero in white; RGB where C is 3, else the first channel."""
     limit = float(np.abs(weight).max())
-    for i, kernel in enumerate(weight):
-        axes = figure.add_subplot(1, count, i + 1)
-        if len(kernel) == 3:
-            axes.imshow(kernel.transpose(1, 2, 0) / (2 * limit) + 0.5)
-        else:
-            axes.imshow(kernel[0], cmap="RdBu_r", vmin=-limit, vmax=limit)
-        axes.set_axis_off()
+    sheet = mosaic(weight if weight.shape[1] == 3 else weight[:, :1], columns, np.nan)
+    figure = _figure(0.9 * columns + 0.2, 0.9 * columns * sheet.shape[1] / sheet.shape[2] + 0.5)
+    figure.suptitle(title, fontsize=9)
+    axes = figure.add_subplot()
+    if len(sheet) == 3:
+        axes.imshow(np.nan_to_num(sheet / (2 * limit) + 0.5, nan=1).transpose(1, 2, 0))
+    else:
+        axes.imshow(sheet[0], cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axes.set_axis_off()
+    _save(figure, path)
+
+
+def mosaic(images: Array, columns: int, background: float) -> Array:
+    """Images [N,C,H,W] side by side as one [C,..,..], a cell of background between them."""
+    n, c, h, w = images.shape
+    rows = max(1, -(-n // columns))
+    sheet = np.full((c, rows * (h + 1) - 1, columns * (w + 1) - 1), background, images.dtype)
+    for i, image in enumerate(images):
+        top, left = i // columns * (h + 1), i % columns * (w + 1)
+        sheet[:, top : top + h, left : left + w] = image
+    return sheet
+
+
+def grid(path: Path, images: Array, columns: int = 10, zoom: int = 2) -> None:
+    """Images [N,C,H,W] in [0,1] in rows, pixel for pixel, each pixel `zoom` wide; without matplotlib, so at once."""
+    from PIL import Image
+
+    sheet = (np.clip(mosaic(images, columns, 0.5), 0, 1) * 255).round().astype(np.uint8)
+    sheet = sheet.repeat(zoom, 1).repeat(zoom, 2)
+    buffer = BytesIO()
+    Image.fromarray(sheet.transpose(1, 2, 0) if len(sheet) == 3 else sheet[0]).save(buffer, format="png")
+    write_atomic(path, buffer.getvalue())
+
+
+def strips(path: Path, rows: Mapping[str, Array], title: str) -> None:
+    """A row of images [N,C,H,W] in [0,1] under each name, e.g. the test images and what became of them."""
+    count, (h, w) = max(map(len, rows.values())), next(iter(rows.values())).shape[2:]
+    figure = _figure(0.6 * count + 1.6, 0.6 * h / w * len(rows) + 0.5)
+    figure.suptitle(title, fontsize=9)
+    for axes, (name, images) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows.items(), strict=True):
+        sheet = mosaic(images, count, 0.0)
+        axes.imshow(_pixels(np.clip(sheet, 0, 1)), cmap="gray_r", vmin=0, vmax=1)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
+    _save(figure, path)
+
+
+def scatter(path: Path, points: Array, labels: Array, classes: Sequence[str], title: str) -> None:
+    """Points [N,2], coloured by their labels [N]."""
+    figure = _figure(5.6, 5)
+    axes = figure.add_subplot()
+    for label, name in enumerate(classes):
+        mine = points[labels == label]
+        axes.scatter(mine[:, 0], mine[:, 1], s=3, alpha=0.6, color=f"C{label}", label=name, linewidths=0)
+    axes.set_title(title, fontsize=9)
+    axes.legend(frameon=False, markerscale=4, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def arrows(path: Path, cloud: Array, starts: Array, ends: Array, title: str) -> None:
+    """A cloud of points [N,2] and arrows from starts to ends [M,2]."""
+    figure = _figure(5.6, 5)
+    axes = figure.add_subplot()
+    axes.scatter(cloud[:, 0], cloud[:, 1], s=4, color=ORANGE, alpha=0.7, linewidths=0)
+    moves = ends - starts
+    straight = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.002}
+    axes.quiver(starts[:, 0], starts[:, 1], moves[:, 0], moves[:, 1], color=BLUE, **straight)
+    axes.set_title(title, fontsize=9)
+    axes.set_aspect("equal")
+    axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def histograms(path: Path, values: Mapping[str, Array], x_label: str, bins: int = 60) -> None:
+    """The share of values in each bin, by name, one below the other; the share on a logarithmic axis."""
+    figure = _figure(5.6, 1.4 * len(values) + 0.6)
+    rows = figure.subplots(len(values), 1, squeeze=False, sharex=True)[:, 0]
+    for axes, (name, found) in zip(rows, values.items(), strict=True):
+        axes.hist(found.ravel(), bins=bins, weights=np.full(found.size, 1 / found.size), color=BLUE, log=True)
+        axes.set_ylabel(name, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    rows[-1].set_xlabel(x_label)
     _save(figure, path)
 
 
@@ -59,6 +141,12 @@ def labelled_images(path: Path, images: Array, labels: Sequence[str], title: str
         axes.set_title(label, fontsize=7, y=-0.28, color=GREY)
         axes.set_axis_off()
     _save(figure, path)
+
+
+def _bare(axes: Any) -> None:
+    axes.grid(alpha=0.25, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
 
 
 def _pixels(image: Array) -> Array:

@@ -115,6 +115,14 @@ def cross_entropies(draw: st.DrawFn) -> Call:
 
 
 @st.composite
+def losses(draw: st.DrawFn) -> Call:
+    """x, a target in [0,1] and a divisor."""
+    shape, numbers = draw(shapes(1, 4)), Numbers(draw)
+    x, target = numbers(*shape, ties=draw(st.booleans())), abs(numbers(*shape)) % 1
+    return Call((x, target), {"divisor": draw(st.sampled_from([1, 7]))})
+
+
+@st.composite
 def norms(draw: st.DrawFn, arrays: int) -> Call:
     """x alone with eps (and weight and bias), or g, x^, s (and x_dot); x^ and s need not come from an x."""
     shape = draw(shapes(2, 4).filter(lambda shape: shape[0] > 0))
@@ -153,6 +161,11 @@ def weight_shapes(shape: tuple[int, ...]) -> st.SearchStrategy[tuple[int, ...]]:
 def images(draw: st.DrawFn) -> Call:
     sides = st.integers(1, 7)
     return Call((Numbers(draw)(draw(batches), draw(st.integers(1, 40)), draw(sides), draw(sides)),), {})
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> Call:
+    return Call((Numbers(draw)(draw(batches), draw(st.integers(1, 40))),), {})
 
 
 @st.composite
@@ -205,7 +218,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "linear_input_grad": linears("dy", "weight"),
     "linear_weight_grad": linears("dy", "x"),
     **{op: convolutions(*terms) for op, terms in CONV_TERMS.items()},
-    "channel_sum": images(),
+    "channel_sum": images() | matrices(),
     "max_pool2d": max_pools("x"),
     "max_pool2d_gather": max_pools("x", "winners"),
     "max_pool2d_scatter": max_pools("y", "winners", "size"),
@@ -237,6 +250,9 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "topk": top_ks(),
     "topk_mask": top_ks(),
     "softmax_cross_entropy": cross_entropies(),
+    "squared_error": losses(),
+    "absolute_error": losses(),
+    "binary_cross_entropy": losses(),
     "normalize": norms(1),
     "normalize_grad": norms(2),
     "normalize_affine_grad": affine_norm_gradients(),
@@ -249,6 +265,9 @@ ONLY: dict[str, dict[str, Any]] = {
     "winograd": {"kernel_size": 3, "stride": 1, "groups": 1},
     "winograd_exact": {"kernel_size": 3, "stride": 1, "groups": 1},
     "scatter": {"groups": 1},
+    "fft": {"stride": 1, "groups": 1},
+    "pointwise": {"kernel_size": 1, "stride": 1, "padding": 0, "groups": 1},
+    "depthwise": {"groups": 3, "in_channels": 3, "out_channels": 3},
 }
 
 

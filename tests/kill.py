@@ -5,6 +5,7 @@ a random moment; no acknowledged checkpoint may be lost, nothing may be damaged,
 """
 
 import argparse
+import os
 import random
 import select
 import subprocess
@@ -39,7 +40,7 @@ def write(folder: Path) -> None:
         step += 1
         tensors = {name: np.full(FLOATS, step, np.float32) for name in ("a", "b")}
         checkpoint.save(folder, step, tensors, {"step": step})
-        print(step, flush=True)
+        os.write(1, f"{step}\n".encode())  # at once: print may write the newline apart, and be killed in between
 
 
 def restarted(folder: Path) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from scratchnn_models import cli, lenet
+from scratchnn_models.catalog import MODELS
 from scratchnn_models.run import Run
 from tiny_run import in_the_place_of_mnist, scratchnn
 
@@ -88,7 +89,7 @@ def test_help_of_train_tells_the_defaults(call: Call) -> None:
 def test_list(tmp_path: Path) -> None:
     done = scratchnn("list", "--json", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
-    assert last_line(done.stdout) == {"models": ["lenet"], "data": ["mnist"]}
+    assert last_line(done.stdout) == {"models": list(MODELS), "data": ["mnist"]}
     assert done.stdout.startswith("lenet ") and "data sets: mnist" in done.stdout
 
 
@@ -122,7 +123,7 @@ def test_summary(tmp_path: Path) -> None:
 
 def test_train(trained: tuple[Path, dict[str, Any]]) -> None:
     folder, said = trained
-    assert list(said)[:4] == ["model", "test_accuracy", "seconds", "steps"]
+    assert list(said)[:4] == ["model", "test_accuracy", "test_error_percent", "seconds"]
     assert said["model"] == "lenet" and said["steps"] == 25 and said["run"] == str(folder)
     assert 0 <= said["test_accuracy"] <= 1 and said["seconds"] > 0
     assert Run.reopen(folder).result() == said
@@ -136,7 +137,9 @@ def test_evaluate(trained: tuple[Path, dict[str, Any]]) -> None:
     folder, said = trained
     done = scratchnn("evaluate", folder, "--threads", 1, "--json")
     assert done.returncode == 0 and not done.stderr
-    assert last_line(done.stdout) == {"model": "lenet", "run": str(folder), "test_accuracy": said["test_accuracy"]}
+    assert last_line(done.stdout) == {
+        name: said[name] for name in ("model", "run", "test_accuracy", "test_error_percent")
+    }
 
 
 def test_data(tmp_path: Path) -> None:
@@ -172,7 +175,11 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         "commit", "seconds", "device",
     }  # fmt: skip
     assert record["metric"] == "test_error_percent" and record["seeds"] == [0, 1] == said["seeds"]
-    assert record["value"] == pytest.approx(sum(said["values"]) / 2) == pytest.approx(said["test_error_percent"])
+    found = said["metrics"]["test_error_percent"]
+    assert record["value"] == pytest.approx(sum(found["values"]) / 2) == pytest.approx(found["mean"])
+    assert record["std"] == pytest.approx(found["std"], abs=1e-6) and found["std"] > 0
+    again = scratchnn("evaluate", "lenet", "--seeds", 2, "--json", cwd=tmp_path)  # of other runs: the recipe's epochs
+    assert again.returncode == 1 and "holds a run with another recipe" in again.stderr
     assert record["command"].startswith("scratchnn train lenet --seeds 2")
     other = scratchnn("train", "lenet", "--seeds", 2, "--epochs", 2, cwd=tmp_path)
     assert other.returncode == 1 and "holds a run with another recipe; choose another --out" in other.stderr
@@ -181,8 +188,8 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "problem"),
     [
-        ("train lent", 1, "error: there is no model 'lent'; there is: lenet"),
-        ("summary lent", 1, "error: there is no model 'lent'; there is: lenet"),
+        ("train lent", 1, "error: there is no model 'lent'; there is: lenet, "),
+        ("summary lent", 1, "error: there is no model 'lent'; there is: lenet, "),
         ("train lenet --data cifar", 1, "error: no data set is called 'cifar'; there are: mnist"),
         ("data cifar", 1, "error: no data set is called 'cifar'; there are: mnist"),
         ("evaluate nowhere", 1, "error: nowhere holds no run: config.toml cannot be read (No such file"),
@@ -193,6 +200,9 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         ("train lenet --lr inf", 1, "error: the learning rate is inf;"),
         ("train lenet --batch-size 501", 1, "error: the batch size is 501; mnist has 500 images to train on"),
         ("train lenet --out /dev/null/run", 1, "error: /dev/null/run/environment.json: cannot be written: "),
+        ("train lenet --set rotation=much", 1, "error: --set rotation=much: float is expected"),
+        ("train lenet --set spin=3", 1, "error: --set spin=3: NAME=VALUE is expected, with a name among data, epochs"),
+        ("train pca --epochs 3", 1, "error: this model's recipe has no epochs; it has data, code, validation"),
         ("train", 2, "Missing argument 'model'"),
         ("trian", 2, "No such command 'trian'"),
         ("train lenet --epoch 3 --nonsense", 2, "No such option"),
@@ -201,11 +211,11 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         ("train lenet --epochs 1.5", 2, "Invalid value for '--epochs'"),
         ("train lenet --batch-size 0", 2, "Invalid value for '--batch-size'"),
         ("train lenet --seed -1", 2, "Invalid value for '--seed'"),
-        ("train lenet --seeds 1", 2, "Invalid value for '--seeds'"),
+        ("train lenet --seeds 0", 2, "Invalid value for '--seeds'"),
         ("train lenet --hash-every 0", 2, "Invalid value for '--hash-every'"),
         ("compare here there", 2, "error: here holds no run: config.toml cannot be read (No such file"),
         ("train lenet --threads 0", 2, "Invalid value for '--threads'"),
-        ("train lenet --results r.json", 2, "--results needs --seeds: one run has no spread"),
+        ("train lenet --results r.json", 2, "--results needs --seeds"),
         ("train lenet --seeds 2 --seed 3", 2, "--seed is for one run, --seeds for several"),
         *(
             (f"train lenet --resume run {more}", 2, "a resumed run keeps its configuration")
@@ -216,6 +226,7 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
                 "--out other",
                 "--seeds 2",
                 "--data mnist",
+                "--set shift=1",
                 "--hash-every 1",
                 "--deterministic",
             )

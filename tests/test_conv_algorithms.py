@@ -24,10 +24,14 @@ def large_convolutions(draw: st.DrawFn, dtype: Any, **fixed: Any) -> tuple[dict[
     """Arrays and geometry; channels and widths beyond a tile's 8 rows and 32 columns, and no multiples of them."""
     groups = fixed.get("groups") or draw(st.sampled_from([1, 1, 1, 2, 3]))
     c, o = (groups * draw(st.integers(1, 40)) for _ in range(2))
-    kernel = (3, 3) if "kernel_size" in fixed else draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    if "in_channels" in fixed:  # depthwise
+        groups = c = o = draw(st.integers(1, 40))
+    kernel = (
+        (fixed["kernel_size"],) * 2 if "kernel_size" in fixed else draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
+    )
     geometry = {
         "stride": fixed.get("stride") or draw(st.tuples(st.integers(1, 3), st.integers(1, 3))),
-        "padding": draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
+        "padding": fixed["padding"] if "padding" in fixed else draw(st.tuples(st.integers(0, 3), st.integers(0, 3))),
         "dilation": draw(st.tuples(st.integers(1, 2), st.integers(1, 2))),
         "groups": groups,
     }
@@ -67,11 +71,14 @@ def test_large_shapes(op: str, impl: str, data: st.DataObject, dtype: Any) -> No
 def test_threads_share_the_work(op: str, impl: str) -> None:
     """Enough work for two threads, with a batch that they cannot share evenly, and with one image."""
     rng = np.random.default_rng(0)
+    o, groups = (33, 33) if impl == "depthwise" else (34, 1)
+    side, padding = (1, 0) if impl == "pointwise" else (3, 1)
     for n in (3, 1):
-        arrays = {"x": rng.standard_normal((n, 33, 21, 18)), "weight": rng.standard_normal((34, 33, 3, 3))}
-        arrays |= {"bias": rng.standard_normal(34), "dy": rng.standard_normal((n, 34, 21, 18))}
-        arrays |= {"size": (21, 18), "kernel": (3, 3)}
-        geometry = {"padding": 1}
+        arrays = {"x": rng.standard_normal((n, 33, 21, 18))}
+        arrays |= {"weight": rng.standard_normal((o, 33 // groups, side, side))}
+        arrays |= {"bias": rng.standard_normal(o), "dy": rng.standard_normal((n, o, 21, 18))}
+        arrays |= {"size": (21, 18), "kernel": (side, side)}
+        geometry = {"padding": padding, "groups": groups}
         truth = call(op, arrays, geometry, "reference")
         before = kernels.get_threads()
         try:
@@ -104,8 +111,16 @@ def test_the_rule() -> None:
     assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd"] * 3
     assert chosen((64, 5, 5), 64, 3, padding=1) == ["direct"] * 3, "half of Winograd's tiles would be thrown away"
     assert chosen((64, 16, 16), 128, 4, stride=2, padding=1) == ["direct"] * 3
-    assert chosen((1, 32, 32), 6, 5)[:2] == ["planes", "planes"]
-    assert chosen((1, 28, 28), 32, 3, padding=1)[:2] == ["direct", "scatter"]
+    assert chosen((1, 32, 32), 6, 5) == ["planes", "planes", "planes"]
+    assert chosen((1, 28, 28), 32, 3, padding=1) == ["direct", "scatter", "planes"]
+    assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
+    assert chosen((64, 64, 64), 64, 1) == ["pointwise", "pointwise", "planes"]
+    assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3
+    assert chosen((64, 64, 64), 64, 21, padding=10) == ["fft"] * 3
+    assert chosen((64, 21, 21), 64, 21) == ["direct"] * 3, "a window as large as the image"
+    assert chosen((64, 64, 64), 64, 1, stride=2) == ["direct", "direct", "planes"]
+    assert chosen((64, 64, 64), 64, 3, padding=1, groups=64) == ["planes"] * 3
+    assert chosen((64, 64, 64), 64, 3, padding=1, groups=64, channels_last=True) == ["depthwise"] * 3
 
 
 @pytest.mark.parametrize("impl", [impl for op, impl in ALGORITHMS if op == "conv2d_input_grad"])
@@ -117,6 +132,8 @@ def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject
     kernel = fixed.get("kernel_size") or data.draw(st.integers(1, 3))
     stride = fixed.get("stride") or data.draw(st.integers(1, 4))
     c, o = (groups * data.draw(st.integers(1, 20)) for _ in range(2))
+    if "in_channels" in fixed:  # depthwise
+        groups = c = o = data.draw(st.integers(1, 20))
     rng = np.random.default_rng(data.draw(seeds))
     x, weight, bias = (rng.standard_normal(s) for s in ((2, c, 3, 5), (c, o // groups, kernel, kernel), (o,)))
     options = {"stride": stride, "groups": groups, "output_padding": stride - 1}

@@ -120,6 +120,75 @@ def test_a_layer_of_any_other_class_is_accepted(kind: type) -> None:
         gradcheck(kind(), build_input((3, 4)), second_order=True)
 
 
+class Temperature(s.Layer):
+    """y = x t, where t has no axis; what it is given must be arrays all the same, also when it is moved."""
+
+    def __init__(self) -> None:
+        self.t = s.Param(np.array(1.5))
+
+    def forward(self, x: Any, train: bool = False, rng: Any = None) -> Any:
+        assert all(isinstance(a, np.ndarray) for a in (x, self.t.data, self.t.grad))
+        return np.asarray(x * self.t.data), x
+
+    def backward(self, dy: Any, x: Any) -> Any:
+        assert isinstance(dy, np.ndarray)
+        if self.t.trainable:
+            self.t.grad[...] += (dy * x).sum()
+        return np.asarray(dy * self.t.data)
+
+    def jvp(self, x_dot: Any, x: Any) -> Any:
+        x_dot = np.zeros(x.shape) if x_dot is None else x_dot
+        t_dot = np.zeros(()) if self.t.dot is None else self.t.dot
+        assert isinstance(x_dot, np.ndarray) and isinstance(t_dot, np.ndarray)
+        return x_dot * self.t.data + x * t_dot, x_dot
+
+    def backward_jvp(self, dy: Any, dy_dot: Any, x: Any, x_dot: Any) -> Any:
+        dy_dot = np.zeros(x.shape) if dy_dot is None else dy_dot
+        t_dot = np.zeros(()) if self.t.dot is None else self.t.dot
+        self.t.grad[...] += (dy_dot * x + dy * x_dot).sum()
+        return dy * self.t.data, dy_dot * self.t.data + dy * t_dot
+
+
+class NeverFrozen(Temperature):
+    def backward(self, dy: Any, x: Any) -> Any:
+        trainable = self.t.trainable
+        self.t.trainable = True
+        dx = super().backward(dy, x)
+        self.t.trainable = trainable
+        return dx
+
+
+@pytest.mark.parametrize("shape", [(), (3, 4)])
+def test_arrays_without_axes(shape: tuple[int, ...]) -> None:
+    report = gradcheck(Temperature(), np.random.default_rng(0).normal(size=shape) + np.zeros(shape))
+    assert report.worst < 1e-14
+    with pytest.raises(GradcheckError, match=r"frozen.* expected 0, got "):
+        gradcheck(NeverFrozen(), build_input((3, 4)))
+
+
+class NumberForArray(s.Layer):
+    def __init__(self, method: str) -> None:
+        self.method = method
+
+    def forward(self, x: Any, train: bool = False, rng: Any = None) -> Any:
+        return x * 2, x
+
+    def backward(self, dy: Any, x: Any) -> Any:
+        return 0 if self.method == "backward" else dy * 2
+
+    def jvp(self, x_dot: Any, x: Any) -> Any:
+        return 0 if self.method == "jvp" or x_dot is None else x_dot * 2, x_dot
+
+    def backward_jvp(self, dy: Any, dy_dot: Any, x: Any, x_dot: Any) -> Any:
+        return dy * 2, 0 if self.method == "backward_jvp" or dy_dot is None else dy_dot * 2
+
+
+@pytest.mark.parametrize("method", ["backward", "jvp", "backward_jvp"])
+def test_a_number_where_an_array_is_expected_is_told(method: str) -> None:
+    with pytest.raises(GradcheckError, match=r"\(\)"):
+        gradcheck(NumberForArray(method), build_input((3, 4)))
+
+
 class OneElementOff(s.Tanh):
     def backward(self, dy: Any, y: Any) -> Any:
         dx = super().backward(dy, y)

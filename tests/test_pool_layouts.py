@@ -1,4 +1,4 @@
-"""Windows of 2x2 side by side, pooled and scattered by vectors, equal the reference in both memory orders."""
+"""Windows of 2x2 side by side, pooled by vectors forwards and backwards, equal the reference in both memory orders."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -77,6 +77,32 @@ def test_pooling_is_the_reference(
     assert_pools(laid(numbers(shape, seed, kind, dtype), order), index_type)
 
 
+def assert_averages(x: Array, order: str, options: dict[str, bool]) -> None:
+    """y and dx, which two sums in another order may round otherwise, in x's memory order."""
+    kept, close = x.copy(), 4 * np.finfo(x.dtype).eps
+    with np.errstate(invalid="ignore"):  # inf - inf
+        got, truth = [kernels.avg_pool2d(x, 2, impl=impl, **options) for impl in ("cpu", "reference")]
+    np.testing.assert_allclose(
+        got, truth, rtol=close, atol=close * np.abs(np.nan_to_num(x, posinf=0, neginf=0)).max(initial=0)
+    )
+    dy = laid(truth, order)
+    got_dx, dx = (
+        kernels.avg_pool2d_input_grad(dy, x.shape[2:], 2, impl=impl, **options) for impl in ("cpu", "reference")
+    )
+    assert_bits(got_dx, dx, "dx")
+    assert_bits(x, kept, "x")
+    for a, like in ((got, x), (got_dx, dy)):
+        assert a.size == 0 or memory.channels_last(a) == memory.channels_last(like) or 1 in a.shape
+
+
+@given(shapes(), seeds, st.sampled_from(["normal", "special"]), floats, orders, st.booleans(), st.booleans())
+def test_averaging_is_the_reference(
+    shape: tuple[int, ...], seed: int, kind: str, dtype: Any, order: str, ceil: bool, counted: bool
+) -> None:
+    x = laid(numbers(shape, seed, kind, dtype), order)
+    assert_averages(x, order, {"ceil_mode": ceil, "count_include_pad": counted})
+
+
 @given(shapes(), seeds, st.sampled_from(["normal", "special"]), floats, orders, orders, index_types)
 def test_scattering_is_the_reference(
     shape: tuple[int, ...], seed: int, kind: str, dtype: Any, order: str, other: str, index_type: Any
@@ -117,6 +143,7 @@ def test_an_index_outside_of_the_plane_is_refused(place: int, wrong: int, order:
 def test_two_threads(two_threads: None, shape: tuple[int, ...], order: str, kind: str, dtype: Any) -> None:
     """Enough work to be shared, of a number of planes and rows that two do not divide; one wrong index at the end."""
     x = laid(numbers(shape, 0, kind, dtype), order)
+    assert_averages(x, order, {})
     winners = assert_pools(x, np.int32)
     dy = laid(numbers(winners.shape, 1, "ties", dtype), order)
     assert_scatters(dy, winners, shape[2:])
@@ -134,5 +161,9 @@ def test_cells_of_no_window_are_zero_in_used_memory(order: str, dtype: Any) -> N
     for _ in range(2):
         dx = kernels.max_pool2d_scatter(laid(dy, order), laid(winners, order), (61, 81))
         assert dx.sum() == dy.size and (dx[:, :, :60:2, :80:2] == 1).all()
+        dx[...] = 7
+        del dx
+        dx = kernels.avg_pool2d_input_grad(laid(dy, order), (61, 81), 2)
+        assert dx.sum() == dy.size and (dx[:, :, :60, :80] == 0.25).all()
         dx[...] = 7
         del dx

@@ -209,6 +209,37 @@ def test_a_checkpoint_of_another_network_is_refused(killed: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ({}, "the checkpoint's state has seconds None and meter None; a float and sums with counts are expected"),
+        ({"seconds": "1"}, "has seconds '1' and meter {}"),
+        ({"meter": [1.0, 2]}, "and meter [1.0, 2]"),
+        ({"meter": {"loss": [1.0, 0]}}, "and meter {'loss': [1.0, 0]}"),
+        ({"meter": {"loss": 1.0}}, "and meter {'loss': 1.0}"),
+    ],
+)
+def test_a_state_that_the_loop_did_not_write_is_refused(killed: Path, state: dict[str, Any], problem: str) -> None:
+    """Though its SHA-256 is right."""
+    saved = last_checkpoint(killed)
+    checkpoint.save(
+        killed / "checkpoints", saved.step, saved.tensors, ({"seconds": 1.0, "meter": {}} | state) if state else {}
+    )
+    done = resume(killed)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {killed}/checkpoints: ") and problem in done.stderr
+
+
+def test_a_checkpoint_beyond_the_end_of_the_run_is_refused(killed: Path) -> None:
+    saved = last_checkpoint(killed)
+    checkpoint.save(killed / "checkpoints", STEPS + 1, saved.tensors, saved.state)
+    done = resume(killed)
+    assert done.returncode == 1
+    assert (
+        done.stderr == f"error: {killed}/checkpoints: the checkpoint is of step {STEPS + 1}; the run ends at {STEPS}\n"
+    )
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[tuple[Path, dict[str, int], Callable[[], Any]]]:
     """A folder in which the third checkpoint has no room, the plan that makes it so, and a call that makes room.

@@ -1,5 +1,6 @@
 """A run's folder: what is written into it and read back, whole or cut or damaged."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,26 @@ def test_the_measurements_after_the_checkpoint_are_forgotten(tmp_path: Path) -> 
     found = Run.reopen(tmp_path).latest()
     assert found is not None and found.step == 2
     assert run.metrics() == [{"step": 1}, {"step": 2}]
+
+
+def test_a_power_cut_takes_no_measurement_before_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not on the disk when a checkpoint is would never be measured again."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        inode = os.fstat(descriptor).st_ino
+        synced.extend(path.name for path in tmp_path.rglob("*") if path.stat().st_ino == inode)
+        fsync(descriptor)
+
+    run = Run.create(tmp_path, CONFIG)
+    run.log({"step": 1})
+    run.log_hashes({"step": 1, "hashes": {}})
+    monkeypatch.setattr(os, "fsync", note)
+    run.save(1, {"a": np.ones(3)}, {})
+    assert synced[:2] == ["metrics.jsonl", "hashes.jsonl"] and synced[2].startswith(".step-00000001")
 
 
 def test_the_hashes_after_the_checkpoint_are_forgotten(tmp_path: Path) -> None:

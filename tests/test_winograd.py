@@ -152,10 +152,3 @@ def test_small_and_large_numbers_keep_their_precision(m: int) -> None:
     for power in (-90, 90):
         scaled = winograd.conv2d(np.ldexp(given.x, power), given.weight, None, given.window, 1, m=m)
         assert_bits(scaled, np.ldexp(y, power), f"x 2^{power}")
-
-
-def test_serves() -> None:
-    assert winograd.serves(conv_window((3, 3), 1, 1, 1), 1, (8, 8), 32, 32)
-    assert not winograd.serves(conv_window((3, 3), 2, 1, 1), 1, (8, 8), 32, 32)
-    assert not winograd.serves(conv_window((5, 5), 1, 1, 1), 1, (8, 8), 32, 32)
-    assert not winograd.serves(conv_window((3, 3), 1, 1, 1), 2, (8, 8), 32, 32)

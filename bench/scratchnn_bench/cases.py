@@ -90,7 +90,7 @@ def _elementwise(normal: Callable[..., Array]) -> list[KernelCase]:
 
 def _dense(normal: Callable[..., Array]) -> list[KernelCase]:
     x, w, dy = normal(64, 400), normal(10, 400), normal(64, 10)
-    target, codes = np.arange(64) % 10, normal(256, 1000)
+    target, codes, chances = np.arange(64) % 10, normal(256, 1000), abs(normal(256, 1000)) % 1
     calls: dict[str, tuple[str, Call]] = {
         "linear": ("64x400 -> 10", partial(k.linear, x, w)),
         "linear_input_grad": ("64x400 -> 10", partial(k.linear_input_grad, dy, w)),
@@ -98,6 +98,9 @@ def _dense(normal: Callable[..., Array]) -> list[KernelCase]:
         "softmax_cross_entropy": ("64x10", partial(k.softmax_cross_entropy, dy, target)),
         "softmax": ("256x1000", partial(k.softmax, codes)),
         "softmax_grad": ("256x1000", partial(k.softmax_grad, codes, codes)),
+        "squared_error": ("256x1000", partial(k.squared_error, codes, chances)),
+        "absolute_error": ("256x1000", partial(k.absolute_error, codes, chances)),
+        "binary_cross_entropy": ("256x1000", partial(k.binary_cross_entropy, codes, chances)),
         "topk": ("256x1000, k 25", partial(k.topk, codes, 25)),
         "topk_mask": ("256x1000, k 25", partial(k.topk_mask, codes, 25)),
     }

@@ -25,6 +25,7 @@ from scratchnn_kernels.conv_transpose2d import conv_transpose2d, transposed_size
 from scratchnn_kernels.dispatch import TABLE, array_module
 from scratchnn_kernels.gelu import erf, gelu, gelu_grad
 from scratchnn_kernels.linear import linear, linear_input_grad, linear_weight_grad
+from scratchnn_kernels.losses import absolute_error, binary_cross_entropy, squared_error
 from scratchnn_kernels.max_pool2d import max_pool2d, max_pool2d_gather, max_pool2d_scatter, max_unpool2d
 from scratchnn_kernels.normalize import normalize, normalize_affine_grad, normalize_grad, normalize_grad_jvp
 from scratchnn_kernels.pad2d import pad2d, pad2d_input_grad
@@ -38,10 +39,12 @@ __all__ = [
     "TABLE",
     "Array",
     "KernelError",
+    "absolute_error",
     "adam_update",
     "array_module",
     "avg_pool2d",
     "avg_pool2d_input_grad",
+    "binary_cross_entropy",
     "channel_sum",
     "conv2d",
     "conv2d_choices",
@@ -85,6 +88,7 @@ __all__ = [
     "softmax_grad",
     "softplus",
     "softplus_grad",
+    "squared_error",
     "tanh",
     "tanh_grad",
     "topk",

@@ -6,14 +6,12 @@
 m[i,j] counts the window's cells inside the padded input (count_include_pad=True) or inside the input (False).
 """
 
-import numpy as np
-
+from scratchnn_kernels import avg_pool_cpu as cpu
 from scratchnn_kernels import check
 from scratchnn_kernels import window_cuda as cuda
-from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
-from scratchnn_kernels.window_cpu import call
 
 
 def avg_pool2d(
@@ -61,43 +59,11 @@ def _input_grad_reference(dy: Array, input_size: tuple[int, int], window: Window
 
 def _counts(like: Array, size: tuple[int, int], window: Window, count_include_pad: bool) -> Array:
     """How many cells each window averages over [OH,OW], in the real precision of `like`."""
-    rows, columns = _cells(size, window, count_include_pad)
+    rows, columns = cpu.cells(size, window, count_include_pad)
     xp = array_module(like)
     counts: Array = xp.asarray((rows[:, None] * columns).astype(like.real.dtype))
     return counts
 
 
-def _cells(size: tuple[int, int], window: Window, count_include_pad: bool) -> list[Array]:
-    """How many rows [OH], and how many columns [OW], each window averages over."""
-    per_axis = []
-    for axis, outputs in enumerate(window.output_size(size)):
-        before, after = window.padding[axis]
-        low, high = (-before, size[axis] + after) if count_include_pad else (0, size[axis])
-        start = np.arange(outputs) * window.stride[axis] - before
-        count = np.minimum(start + window.kernel[axis], high) - np.maximum(start, low)
-        if (count < 1).any():
-            raise KernelError(f"a window of {window} holds no cell of the input of size {size}")
-        per_axis.append(count)
-    return per_axis
-
-
-# --- CPU ---
-
-
-def _avg_pool2d_cpu(x: Array, window: Window, count_include_pad: bool) -> Array:
-    height, width = x.shape[2:]
-    rows, columns = _cells((height, width), window, count_include_pad)
-    return call("average", x, (rows.size, columns.size), _taps(window), rows, columns)
-
-
-def _input_grad_cpu(dy: Array, input_size: tuple[int, int], window: Window, count_include_pad: bool) -> Array:
-    rows, columns = _cells(input_size, window, count_include_pad)
-    return call("average_gradient", dy, input_size, _taps(window), rows, columns)
-
-
-def _taps(window: Window) -> tuple[int, ...]:
-    return (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
-
-
-register("avg_pool2d", reference=_avg_pool2d_reference, cpu=_avg_pool2d_cpu, cuda=cuda.avg_pool2d)
-register("avg_pool2d_input_grad", reference=_input_grad_reference, cpu=_input_grad_cpu, cuda=cuda.avg_pool2d_input_grad)
+register("avg_pool2d", reference=_avg_pool2d_reference, cpu=cpu.average, cuda=cuda.avg_pool2d)
+register("avg_pool2d_input_grad", reference=_input_grad_reference, cpu=cpu.gradient, cuda=cuda.avg_pool2d_input_grad)

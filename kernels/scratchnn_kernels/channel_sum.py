@@ -1,6 +1,6 @@
-"""The sum of each channel: the gradient of a convolution's bias.
+"""The sum of each channel: the gradient of a bias.
 
-channel_sum   s[c] = sum_nij x[n,c,i,j]
+channel_sum   s[c] = sum_nij x[n,c,i,j]   or   sum_n x[n,c]
 """
 
 from functools import lru_cache
@@ -13,22 +13,28 @@ from scratchnn_kernels import check, memory, threads
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import choose, register
 
+FEW = 1 << 12  # numbers of a matrix, of which NumPy's sum costs less than a call
+
 
 def channel_sum(x: Array, *, impl: str | None = None) -> Array:
-    """x [N,C,H,W] -> [C]."""
-    check.floating("x", x, "NCHW")
+    """x [N,C,H,W] or [N,C] -> [C]."""
+    check.floating("x", x, "NC" if getattr(x, "ndim", 0) == 2 else "NCHW")
     sums: Array = choose("channel_sum", impl, x)(x)
     return sums
 
 
 def _reference(x: Array) -> Array:
-    sums: Array = x.sum((0, 2, 3))
+    sums: Array = x.sum((0, *range(2, x.ndim)))
     return sums
 
 
 def _cpu(x: Array) -> Array:
     from scratchnn_kernels.channel_sum_loops import sum_pixels, sum_planes
 
+    if x.ndim == 2 and x.size < FEW:
+        return _reference(x)
+    if x.ndim == 2:
+        return _cpu(x.T[None, :, :, None])  # one image, whose pixels are the rows
     n, c, h, w = x.shape
     parts = threads.parts(x.size, n)
     sums = np.zeros((parts, c), x.dtype)

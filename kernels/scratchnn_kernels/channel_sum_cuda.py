@@ -1,5 +1,7 @@
 """The sum of each channel on a GPU: blocks enough to keep it busy, also if the channels are few."""
 
+import math
+
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.cuda import Source, contiguous, empty
 
@@ -8,8 +10,8 @@ BLOCKS = 512  # a few for each multiprocessor
 
 
 def channel_sum(x: Array) -> Array:
-    n, c, h, w = x.shape
+    (n, c), pixels = x.shape[:2], math.prod(x.shape[2:])
     parts = max(1, min(n, BLOCKS // c))
     part = empty((parts, c), x)
-    SOURCE.launch("channel_sums<{T}>", (c, parts), (256,), contiguous(x), part, n, c, h * w)
+    SOURCE.launch("channel_sums<{T}>", (c, parts), (256,), contiguous(x), part, n, c, pixels)
     return SOURCE.added(part)

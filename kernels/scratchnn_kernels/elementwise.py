@@ -20,19 +20,21 @@ def elementwise(name: str, *, arrays: int, operations: int) -> Callable[..., Arr
         serial, threaded = _loops(name)
         given: tuple[Array, ...] = arguments[:arrays]  # type: ignore[assignment]
         x = given[-1]
-        numbers = [x.dtype.type(number) for number in arguments[arrays:]]  # else the loop would run in float64
-        y = memory.empty_like(x)
-        pieces = parts(operations * x.size, x.size)
         # x's layout leads; y lies like x, so that its vector is a view.
         if x.flags.c_contiguous:
-            others = [*(a.reshape(-1) for a in given), y.reshape(-1)]
+            y = memory.empty(x.shape, x.dtype)
+            vectors = [a.reshape(-1) for a in (*given, y)]
         else:
-            kept, *others = memory.flat(x, *given[:-1], y)
-            others.insert(-1, kept)
+            y = memory.empty_like(x)
+            kept, *vectors = memory.flat(x, *given[:-1], y)
+            vectors.insert(-1, kept)
+        # numbers in x's precision, else the loop would run in float64
+        numbers = [x.dtype.type(number) for number in arguments[arrays:]] if len(arguments) > arrays else ()
+        pieces = parts(operations * x.size, x.size)
         if pieces == 1:
-            serial(*others, *numbers)
+            serial(*vectors, *numbers)
         else:
-            threaded(*others, *numbers, pieces)
+            threaded(*vectors, *numbers, pieces)
         return y
 
     return kernel

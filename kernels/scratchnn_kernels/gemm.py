@@ -1,6 +1,7 @@
 """The matrix product out of register tiles (see tile.py), threaded like all other kernels.
 
-BLAS's threads and Numba's would take the cores from each other (see threads.py).
+BLAS's threads and Numba's would take the cores from each other (see threads.py); it serves where it has no use for
+threads, because the product is small.
 """
 
 from functools import lru_cache
@@ -13,38 +14,69 @@ from scratchnn_kernels.check import Array
 
 PANEL_BYTES = 32 << 10  # two thirds of an L1 cache
 GROUP = 126  # rows of a, of which a layer takes a sixteenth of an L2 cache
+FEW_PRODUCTS = 1 << 18  # OpenBLAS takes a second thread from four times as many on
+FEW_WEIGHTS = 9000  # and of a matrix times a vector, from 9,216 on
 FEW_PANELS = 8  # so often rows of a are read in place; more often they are packed
 
 
-def matmul(a: Array, b: Array, bias: Array | None = None) -> Array:
-    """a [M,K] b [K,N] + bias [N]; a and b may be transposed views."""
-    from scratchnn_kernels import gemm_loops as loops
+def matmul(
+    a: Array, b: Array, bias: Array | None = None, *, total: Array | None = None, out: Array | None = None
+) -> Array:
+    """a [M,K] b [K,N] + bias [N], into `out` if there is one; or total [M,N] += a b. a and b may be transposed views.
 
+    `out` and `total` are contiguous.
+    """
     (rows, inner), cols = a.shape, b.shape[1]
-    out = memory.empty((rows, cols), a.dtype)
-    if not inner or not out.size:
-        out[...] = 0 if bias is None else bias
-        return out
+    if total is not None:
+        out = total
+    elif out is None:
+        out = memory.empty((rows, cols), a.dtype)
+    if inner * out.size <= FEW_PRODUCTS and (rows != 1 or inner * cols <= FEW_WEIGHTS):
+        return _by_blas(a, b, bias, out, total is not None)
     (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
     parts = threads.parts(rows * inner * cols, rows)
-    sizes, tables, turned = _plan(rows, inner, cols, *a_strides, *b_strides, parts, a.itemsize)
-    init = np.zeros(cols, a.dtype) if bias is None else np.ascontiguousarray(bias)
-    scratch = memory.empty((parts * sizes.room,), a.dtype)
-    out_ = out.reshape(-1)
-    sums = memory.empty((out.size,), a.dtype) if turned else out_
-    lowest = a.dtype.type(-np.inf)
+    sizes, tables, turned = _plan(rows, inner, cols, *a_strides, *b_strides, parts, total is not None, a.itemsize)
     if turned:
-        a, b = b, a
-    if parts == 1:
-        loops.gemm(a, b, init, sums, out_, tables, sizes, scratch, lowest)
+        _run(b, a, bias, memory.empty((out.size,), out.dtype), out, sizes, tables, parts)
     else:
-        loops.gemm_in_parts(a, b, init, sums, out_, tables, sizes, scratch, lowest, parts)
+        _run(a, b, bias, out.reshape(-1), out, sizes, tables, parts)
     return out
+
+
+def _by_blas(a: Array, b: Array, bias: Array | None, out: Array, add: bool) -> Array:
+    if add:
+        out += a @ b
+        return out
+    np.matmul(a, b, out=out)
+    return out if bias is None else np.add(out, bias, out=out)
+
+
+def _run(
+    a: Array, b: Array, bias: Array | None, sums: Array, out: Array, sizes: Any, tables: Array, parts: int
+) -> None:
+    from scratchnn_kernels import gemm_loops as loops
+
+    init = np.zeros(out.shape[1], out.dtype) if bias is None else np.ascontiguousarray(bias)
+    scratch = memory.empty((parts * sizes.room,), out.dtype)
+    arguments = a, b, init, sums, out.reshape(-1), tables, sizes, scratch, out.dtype.type(-np.inf)
+    if parts == 1:
+        loops.gemm(*arguments)
+    else:
+        loops.gemm_in_parts(*arguments, parts)
 
 
 @lru_cache(maxsize=256)
 def _plan(
-    rows: int, inner: int, cols: int, a_row: int, a_col: int, b_row: int, b_col: int, parts: int, itemsize: int
+    rows: int,
+    inner: int,
+    cols: int,
+    a_row: int,
+    a_col: int,
+    b_row: int,
+    b_col: int,
+    parts: int,
+    add: bool,
+    itemsize: int,
 ) -> tuple[Any, Array, bool]:
     """How a product is cut, the offsets of a layer's columns of a and rows of b, and whether it is done transposed."""
     from scratchnn_kernels.gemm_loops import Sizes
@@ -52,7 +84,9 @@ def _plan(
 
     block = TILE_BYTES // itemsize
     pack_b = b_col != 1 or rows > ROWS
-    turned = pack_b and rows * (inner + cols) < inner * cols  # a is packed and the result turned, in b's stead
+    turned = (
+        pack_b and not add and rows * (inner + cols) < inner * cols
+    )  # a is packed and the result turned, in b's stead
     if turned:
         rows, cols, a_row, a_col, b_row, b_col = cols, rows, b_col, b_row, a_col, a_row
     depth = -(-inner // -(-inner // (PANEL_BYTES // TILE_BYTES)))
@@ -63,7 +97,7 @@ def _plan(
     k = np.arange(depth, dtype=np.int64)
     tables = np.concatenate([k * (ROWS if pack_a else a_col), k * (block if pack_b else b_row)])
     sizes = Sizes(
-        rows, inner, cols, a_row, a_col, b_row, b_col, depth, block, GROUP, pack_a, pack_b, turned, room_b,
+        rows, inner, cols, a_row, a_col, b_row, b_col, depth, block, GROUP, pack_a, pack_b, turned, add, room_b,
         -(-room // block) * block, rows_in_parts,
     )  # fmt: skip
     return sizes, tables, turned

@@ -29,6 +29,7 @@ class Sizes(NamedTuple):
     pack_a: bool
     pack_b: bool
     turned: bool  # the result is wanted transposed
+    add: bool  # to what the result holds
     room_b: int  # of a part's scratch
     room: int
     rows_in_parts: bool  # else the columns
@@ -66,7 +67,7 @@ def layer(
     left: int, right: int, k: int, lowest: float,
 ) -> None:  # fmt: skip
     """sums += the share of one layer, in groups of rows, panels, tiles of rows; the first layer begins with init."""
-    steps, fresh = min(s.depth, s.inner - k), k == 0 and not s.turned
+    steps, fresh = min(s.depth, s.inner - k), k == 0 and not s.turned and not s.add
     if s.pack_b:
         pack_b(b, s, left, right, k, steps, scratch, lowest)
     groups, tile_room = -(-(end - top) // s.group), ROWS * s.depth

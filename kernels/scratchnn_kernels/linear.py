@@ -9,6 +9,7 @@ from scratchnn_kernels import check
 from scratchnn_kernels import linear_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import choose, register
+from scratchnn_kernels.gemm import matmul
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | None = None) -> Array:
@@ -20,8 +21,10 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | No
         raise KernelError(f"x is {check.describe(x)}; [N,..,{weight.shape[1]}] is expected")
     if bias is not None:
         check.same_shape("bias", bias, weight.shape[:1])
-    y: Array = choose("linear", impl, x, weight)(x, weight)
-    return y if bias is None else y + bias
+        check.same_precision("bias", bias, "x", x)
+    # A complex bias alone needs the reference too: that is how the complex step differentiates along it.
+    y: Array = choose("linear", impl, x, weight, x if bias is None else bias)(x, weight, bias)
+    return y
 
 
 def linear_input_grad(dy: Array, weight: Array, *, impl: str | None = None) -> Array:
@@ -35,31 +38,64 @@ def linear_input_grad(dy: Array, weight: Array, *, impl: str | None = None) -> A
     return dx
 
 
-def linear_weight_grad(dy: Array, x: Array, *, impl: str | None = None) -> Array:
-    """dy [..,O], x [..,I] -> dw [O,I], summed over all leading axes."""
+def linear_weight_grad(dy: Array, x: Array, *, total: Array | None = None, impl: str | None = None) -> Array:
+    """dy [..,O], x [..,I] -> dw [O,I], summed over all leading axes; added to `total`, if one is given."""
     check.floating("dy", dy)
     check.floating("x", x)
     check.same_precision("dy", dy, "x", x)
     check.same_shape("dy", dy, (*x.shape[:-1], dy.shape[-1]))
-    dw: Array = choose("linear_weight_grad", impl, dy, x)(dy, x)
+    if total is not None:
+        check.same_shape("total", total, (dy.shape[-1], x.shape[-1]))
+    kernel = choose("linear_weight_grad", impl, dy, x, x if total is None else total)
+    dw: Array = kernel(dy.reshape(-1, dy.shape[-1]), x.reshape(-1, x.shape[-1]), total)
     return dw
 
 
 # --- reference: the sums above are matrix products, which BLAS does at the machine's peak ---
 
 
-def _linear_reference(x: Array, weight: Array) -> Array:
-    return x @ weight.T
+def _linear_reference(x: Array, weight: Array, bias: Array | None) -> Array:
+    y: Array = x @ weight.T
+    return y if bias is None else y + bias
 
 
 def _linear_input_grad_reference(dy: Array, weight: Array) -> Array:
     return dy @ weight
 
 
-def _linear_weight_grad_reference(dy: Array, x: Array) -> Array:
-    return dy.reshape(-1, dy.shape[-1]).T @ x.reshape(-1, x.shape[-1])
+def _linear_weight_grad_reference(dy: Array, x: Array, total: Array | None) -> Array:
+    if total is None:
+        return dy.T @ x
+    total += dy.T @ x
+    return total
 
 
-register("linear", reference=_linear_reference, cuda=cuda.linear)
-register("linear_input_grad", reference=_linear_input_grad_reference, cuda=cuda.linear_input_grad)
-register("linear_weight_grad", reference=_linear_weight_grad_reference, cuda=cuda.linear_weight_grad)
+# --- CPU: the same products out of register tiles, and the bias where a sum begins ---
+
+
+def _linear_cpu(x: Array, weight: Array, bias: Array | None) -> Array:
+    y = matmul(x.reshape(-1, x.shape[-1]), weight.T, bias)
+    return y.reshape(*x.shape[:-1], len(weight))
+
+
+def _linear_input_grad_cpu(dy: Array, weight: Array) -> Array:
+    dx = matmul(dy.reshape(-1, dy.shape[-1]), weight)
+    return dx.reshape(*dy.shape[:-1], weight.shape[1])
+
+
+def _linear_weight_grad_cpu(dy: Array, x: Array, total: Array | None) -> Array:
+    if total is None or total.flags.c_contiguous:
+        return matmul(dy.T, x, total=total)
+    total += matmul(dy.T, x)
+    return total
+
+
+register("linear", reference=_linear_reference, cpu=_linear_cpu, cuda=cuda.linear)
+register(
+    "linear_input_grad", reference=_linear_input_grad_reference, cpu=_linear_input_grad_cpu,
+    cuda=cuda.linear_input_grad,
+)  # fmt: skip
+register(
+    "linear_weight_grad", reference=_linear_weight_grad_reference, cpu=_linear_weight_grad_cpu,
+    cuda=cuda.linear_weight_grad,
+)  # fmt: skip

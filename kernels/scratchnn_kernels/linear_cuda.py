@@ -10,16 +10,21 @@ SOURCE = Source(__file__, "linear.cu", (*names("matmul"), "sum_parts<{T}>"))
 PRODUCT = struct("rows columns inner a_row a_inner b_inner b_column share")
 
 
-def linear(x: Array, weight: Array) -> Array:
-    return matmul(_rows(x), weight.T).reshape(*x.shape[:-1], len(weight))
+def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    y = matmul(_rows(x), weight.T).reshape(*x.shape[:-1], len(weight))
+    return y if bias is None else y + bias
 
 
 def linear_input_grad(dy: Array, weight: Array) -> Array:
     return matmul(_rows(dy), weight).reshape(*dy.shape[:-1], weight.shape[1])
 
 
-def linear_weight_grad(dy: Array, x: Array) -> Array:
-    return matmul(_rows(dy).T, _rows(x))
+def linear_weight_grad(dy: Array, x: Array, total: Array | None) -> Array:
+    dw = matmul(_rows(dy).T, _rows(x))
+    if total is None:
+        return dw
+    total += dw
+    return total
 
 
 def matmul(a: Array, b: Array) -> Array:

@@ -1,9 +1,5 @@
 """Max-pooling by windows of 2x2 side by side, and its scatter, written as LLVM vector code for both memory orders.
 
-A lane is a window in planes [H,W] of NCHW: vectors of a row are taken apart into even and odd columns, so that the four
-cells of the windows stand in four vectors, and the gradient is put together the other way. Rows are too short for
-compilers to do so. In images [H,W,C] of channels-last a lane is a channel, and four loads do it.
-
 Import this module only when Numba is wanted: it imports it.
 """
 
@@ -14,30 +10,20 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
+from scratchnn_kernels.tile import I32, I64
+from scratchnn_kernels.window_vectors import Windows, lanes, square
 
 jit: Any = njit(cache=True, error_model="numpy", nogil=True)
 
 
-class _Windows(_Code):
-    """A function under construction: vectors of values and, of as many lanes, of indices."""
+class _Winners(Windows):
+    """Vectors of values and, of as many lanes, of indices."""
 
     def __init__(self, context: Any, builder: Any, values: Any, places: Any) -> None:
-        super().__init__(builder, values.dtype)
-        self.context = context
+        super().__init__(context, builder, values)
         self.integer = ir.IntType(places.dtype.bitwidth)
         self.places = ir.VectorType(self.integer, self.lanes)
         self.places_suffix = f"v{self.lanes}i{places.dtype.bitwidth}"
-        self.zero = ir.Constant(self.vector, [0.0] * self.lanes)
-
-    def at(self, kind: Any, array: Any, index: Any) -> Any:
-        """The address of an element of an array without gaps."""
-        data = self.context.make_array(kind)(self.context, self.b, array).data
-        size = I64(kind.dtype.bitwidth // 8)
-        return self.b.add(self.b.ptrtoint(data, I64), self.b.mul(index, size))
-
-    def step(self, address: Any, elements: int) -> Any:
-        return self.b.add(address, I64(elements * self.bytes))
 
     def _place(self, address: Any) -> Any:
         return self.b.inttoptr(address, self.places.as_pointer()), I32(self.integer.width // 8)
@@ -51,24 +37,18 @@ class _Windows(_Code):
         name = f"llvm.masked.store.{self.places_suffix}.p0"
         self.call(name, ir.VoidType(), value, *self._place(address), mask)
 
-    def cells(self, corner: Any, width: Any, step: int) -> list[Any]:
-        """The indices of the windows' four cells; `corner` is lane 0's first one, `step` from lane to lane."""
+    def cells(self, width: Any, step: int) -> list[Any]:
+        """The indices of the windows' four cells, less that of lane 0's first one; `step` from lane to lane."""
         lanes = ir.Constant(self.places, [step * lane for lane in range(self.lanes)])
-        below = self.b.add(corner, width)
-        return [self.b.add(self._spread(self.b.add(c, I64(k))), lanes) for c in (corner, below) for k in (0, 1)]
+        steps = (I64(0), I64(1), width, self.b.add(width, I64(1)))
+        return [self.b.add(self.spread_place(cell), lanes) for cell in steps]
 
-    def _spread(self, place: Any) -> Any:
+    def spread_place(self, place: Any) -> Any:
+        """An index in every lane."""
         nothing = ir.Constant(self.places, ir.Undefined)
         narrow = self.b.trunc(place, self.integer) if self.integer.width < 64 else place
         one = self.b.insert_element(nothing, narrow, I32(0))
         return self.b.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
-
-    def shuffle(self, pair: tuple[Any, Any], lanes: list[int]) -> Any:
-        return self.b.shuffle_vector(*pair, ir.Constant(ir.VectorType(I32, self.lanes), lanes))
-
-    def row_masks(self, width: Any) -> tuple[Any, Any]:
-        """The lanes below `width` of two vectors."""
-        return self.mask(width), self.mask(self.b.sub(width, I64(self.lanes)))
 
     def largest(self, values: list[Any], places: list[Any]) -> tuple[Any, Any]:
         """Of four, with their indices: the first of equals, or the first NaN."""
@@ -100,14 +80,12 @@ def _pick_columns(
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         x_, begin_, width_, y_, indices_, out_, count_, corner_ = args
-        code = _Windows(context, builder, x, indices)
-        masks = code.row_masks(builder.mul(count_, I64(2)))
-        four = []
+        code = _Winners(context, builder, x, indices)
+        four, cells = [], builder.mul(count_, I64(2))
         for start in (begin_, builder.add(begin_, width_)):
-            row = code.at(x, x_, start)
-            pair = code.load_vector(row, masks[0]), code.load_vector(code.step(row, code.lanes), masks[1])
-            four += [code.shuffle(pair, [*range(odd, 2 * code.lanes, 2)]) for odd in (0, 1)]
-        value, place = code.largest(four, code.cells(corner_, width_, 2))
+            four += code.columns(code.load_row(code.at(x, x_, start), cells))
+        value, place = code.largest(four, code.cells(width_, 2))
+        place = builder.add(place, code.spread_place(corner_))
         mask = code.mask(count_)
         code.store_vector(value, code.at(y, y_, out_), mask)
         code.store_places(place, code.at(indices, indices_, out_), mask)
@@ -124,11 +102,12 @@ def _pick_channels(
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         x_, begin_, width_, channels_, y_, indices_, out_, count_, corner_ = args
-        code = _Windows(context, builder, x, indices)
+        code = _Winners(context, builder, x, indices)
         mask = code.mask(count_)
-        places = _square(builder, begin_, width_, channels_)
+        places = square(builder, begin_, width_, channels_)
         four = [code.load_vector(code.at(x, x_, place), mask) for place in places]
-        value, place = code.largest(four, code.cells(corner_, width_, 0))
+        value, place = code.largest(four, code.cells(width_, 0))
+        place = builder.add(place, code.spread_place(corner_))
         code.store_vector(value, code.at(y, y_, out_), mask)
         code.store_places(place, code.at(indices, indices_, out_), mask)
         return context.get_dummy_value()
@@ -144,17 +123,14 @@ def _put_columns(
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         y_, indices_, source_, count_, out_, begin_, width_, room_, corner_ = args
-        code = _Windows(context, builder, y, indices)
-        mask, masks = code.mask(count_), code.row_masks(room_)
+        code = _Winners(context, builder, y, indices)
+        mask = code.mask(count_)
         value = code.load_vector(code.at(y, y_, source_), mask)  # 0 in the other lanes, hence in the cells of no window
         place = code.load_places(code.at(indices, indices_, source_), mask)
-        four, astray = code.shares(value, place, code.cells(corner_, width_, 2))
+        place = builder.sub(place, code.spread_place(corner_))
+        four, astray = code.shares(value, place, code.cells(width_, 2))
         for k, start in enumerate((begin_, builder.add(begin_, width_))):
-            row = code.at(out, out_, start)
-            for part in range(2):
-                lanes = [half + odd * code.lanes for half in range(code.lanes) for odd in (0, 1)]
-                cells = code.shuffle((four[2 * k], four[2 * k + 1]), lanes[part * code.lanes :][: code.lanes])
-                code.store_vector(cells, code.step(row, part * code.lanes), masks[part])
+            code.store_row((four[2 * k], four[2 * k + 1]), code.at(out, out_, start), room_)
         return code.any(builder.and_(astray, mask))
 
     return types.intp(y, indices, types.intp, types.intp, out, *[types.intp] * 4), codegen
@@ -169,33 +145,28 @@ def _put_channels(
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         y_, indices_, source_, count_, out_, begin_, width_, channels_, corner_ = args
-        code = _Windows(context, builder, y, indices)
+        code = _Winners(context, builder, y, indices)
         mask = code.mask(count_)
         value = code.load_vector(code.at(y, y_, source_), mask)
         place = code.load_places(code.at(indices, indices_, source_), mask)
-        four, astray = code.shares(value, place, code.cells(corner_, width_, 0))
-        for share, start in zip(four, _square(builder, begin_, width_, channels_), strict=True):
+        place = builder.sub(place, code.spread_place(corner_))
+        four, astray = code.shares(value, place, code.cells(width_, 0))
+        for share, start in zip(four, square(builder, begin_, width_, channels_), strict=True):
             code.store_vector(share, code.at(out, out_, start), mask)
         return code.any(builder.and_(astray, mask))
 
     return types.intp(y, indices, types.intp, types.intp, out, *[types.intp] * 4), codegen
 
 
-def _square(builder: Any, begin: Any, width: Any, channels: Any) -> list[Any]:
-    """Where the four cells of a window of an image lie."""
-    below = builder.add(begin, builder.mul(width, channels))
-    return [place for start in (begin, below) for place in (start, builder.add(start, channels))]
-
-
 @jit
 def planes_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> None:
     """The planes first to last of x [N,C,H,W] -> y and indices [N,C,OH,OW]."""
     h, w, rows, columns = x.shape[2], x.shape[3], y.shape[2], y.shape[3]
-    lanes = VECTOR_BYTES // x.itemsize
+    step = lanes(x)
     for p in range(first, last):
         for i in range(rows):
             corner, out = 2 * i * w, (p * rows + i) * columns
-            for j in range(0, columns, lanes):
+            for j in range(0, columns, step):
                 begin = p * h * w + corner + 2 * j
                 _pick_columns(x, begin, w, y, indices, out + j, columns - j, corner + 2 * j)
 
@@ -204,13 +175,13 @@ def planes_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> Non
 def images_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> None:
     """The rows first to last of all images x [N,H,W,C] -> y and indices [N,OH,OW,C]."""
     h, w, channels, rows, columns = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2]
-    lanes = VECTOR_BYTES // x.itemsize
+    step = lanes(x)
     for row in range(first, last):
         n, i = row // rows, row % rows
         for j in range(columns):
             corner, out = 2 * i * w + 2 * j, (row * columns + j) * channels
             begin = (n * h * w + corner) * channels
-            for c in range(0, channels, lanes):
+            for c in range(0, channels, step):
                 _pick_channels(x, begin + c, w, channels, y, indices, out + c, channels - c, corner)
 
 
@@ -221,12 +192,12 @@ def scatter_planes_2x2(y: Array, indices: Array, out: Array, first: int, last: i
     False if an index is no cell of its window: then out is of no use.
     """
     h, w, rows, columns = out.shape[2], out.shape[3], y.shape[2], y.shape[3]
-    lanes = VECTOR_BYTES // y.itemsize
+    step, flat = lanes(y), out.reshape(out.size)
     for p in range(first, last):
         astray = 0
         for i in range(rows):
             corner, source = 2 * i * w, (p * rows + i) * columns
-            for j in range(0, (w + 1) // 2, lanes):  # an odd last column is half a window
+            for j in range(0, (w + 1) // 2, step):  # an odd last column is half a window
                 begin = p * h * w + corner + 2 * j
                 given = _put_columns(
                     y, indices, source + j, columns - j, out, begin, w, w - 2 * j, corner + 2 * j
@@ -234,7 +205,7 @@ def scatter_planes_2x2(y: Array, indices: Array, out: Array, first: int, last: i
                 astray |= given
         if astray:
             return False
-        _clear(out, (p * h + 2 * rows) * w, (p + 1) * h * w)
+        _clear(flat, (p * h + 2 * rows) * w, (p + 1) * h * w)
     return True
 
 
@@ -242,30 +213,29 @@ def scatter_planes_2x2(y: Array, indices: Array, out: Array, first: int, last: i
 def scatter_images_2x2(y: Array, indices: Array, out: Array, first: int, last: int) -> bool:
     """The same for the rows first to last of all images: y and indices [N,OH,OW,C], out [N,H,W,C]."""
     h, w, channels, rows, columns = out.shape[1], out.shape[2], out.shape[3], y.shape[1], y.shape[2]
-    lanes = VECTOR_BYTES // y.itemsize
+    step, flat = lanes(y), out.reshape(out.size)
     for row in range(first, last):
         n, i = row // rows, row % rows
         astray, top = 0, n * h + 2 * i
         for j in range(columns):
             corner, source = 2 * i * w + 2 * j, (row * columns + j) * channels
             begin = (n * h * w + corner) * channels
-            for c in range(0, channels, lanes):
+            for c in range(0, channels, step):
                 given = _put_channels(
                     y, indices, source + c, channels - c, out, begin + c, w, channels, corner
                 )  # fmt: skip
                 astray |= given
         if astray:
             return False
-        for line in (top, top + 1):
-            _clear(out, (line * w + 2 * columns) * channels, (line + 1) * w * channels)
+        for line in range(top, top + 2):
+            _clear(flat, (line * w + 2 * columns) * channels, (line + 1) * w * channels)
         if i == rows - 1:
-            _clear(out, (top + 2) * w * channels, (n + 1) * h * w * channels)
+            _clear(flat, (top + 2) * w * channels, (n + 1) * h * w * channels)
     return True
 
 
 @jit
-def _clear(out: Array, begin: int, end: int) -> None:
+def _clear(flat: Array, begin: int, end: int) -> None:
     """Zeros in the cells of no window."""
-    flat = out.reshape(out.size)
     for k in range(begin, end):
         flat[k] = 0

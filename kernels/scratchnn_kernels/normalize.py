@@ -9,6 +9,8 @@ P is symmetric: it maps an incoming gradient to dx, and a tangent x_dot to x^_do
 With centred=False the mean m is left out everywhere: x^ = x / sqrt(mean x^2 + eps), P g = s (g - x^ mean(x^ g)).
 """
 
+from functools import lru_cache
+
 from scratchnn_kernels import check
 from scratchnn_kernels import normalize_cpu as cpu
 from scratchnn_kernels import normalize_cuda as cuda
@@ -66,8 +68,20 @@ def normalize_affine_grad(
 def _check_affine(name: str, v: Array, x: Array) -> None:
     check.floating(name, v)
     check.same_precision(name, v, "x", x)
-    if v.ndim != x.ndim or any(a not in (1, n) for a, n in zip(v.shape, x.shape, strict=True)):
+    if not _spreads(v.shape, x.shape):
         raise KernelError(f"{name} is {check.describe(v)}; with x {check.describe(x)} each axis must be 1 or x's")
+
+
+@lru_cache(1024)
+def _spreads(shape: tuple[int, ...], over: tuple[int, ...]) -> bool:
+    """Whether each axis is 1 or the other's."""
+    return len(shape) == len(over) and all(a in (1, n) for a, n in zip(shape, over, strict=True))
+
+
+@lru_cache(1024)
+def _reduced(shape: tuple[int, ...], axes: Axes) -> tuple[int, ...]:
+    """The shape of the statistics."""
+    return tuple(1 if i in axes else n for i, n in enumerate(shape))
 
 
 def normalize_grad_jvp(
@@ -84,7 +98,7 @@ def _check(g: Array, x_hat: Array, inv_std: Array, axes: Axes) -> None:
     check.floating("x_hat", x_hat)
     check.gradient(g, x_hat.shape, x_hat)
     check.floating("inv_std", inv_std)
-    check.same_shape("inv_std", inv_std, tuple(1 if i in axes else n for i, n in enumerate(x_hat.shape)))
+    check.same_shape("inv_std", inv_std, _reduced(x_hat.shape, axes))
     check.same_precision("inv_std", inv_std, "x_hat", x_hat)
 
 

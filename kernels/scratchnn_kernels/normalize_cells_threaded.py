@@ -8,8 +8,7 @@ import numpy as np
 from scratchnn_kernels import normalize_cells as loops
 from scratchnn_kernels.check import Array
 
-SUMMED = {"reassoc", "contract", "nsz"}
-jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=SUMMED, parallel=True)
+jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
 
 @jit
@@ -86,7 +85,7 @@ def gradient_rows(
         first, last = part * rows // parts, (part + 1) * rows // parts
         loops.sums(g[0], x[0], 0, first, last, shift, totals[part], products[part])
     a, b, c = loops.backward_tables(
-        totals.sum(0), products.sum(0), rows * cells // weight.size, plane, shift, scale_in[0], inv_std[0], weight,
+        totals.sum(0), products.sum(0), rows * cells // mean.shape[1], plane, scale_in[0], inv_std[0], weight,
         centred, dweight[0], dbias[0],
     )  # fmt: skip
     for part in numba.prange(parts):

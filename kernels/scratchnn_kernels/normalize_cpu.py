@@ -2,8 +2,8 @@
 
 The axes in memory order are merged where neighbours are alike, which leaves a short word: r for an axis that is
 reduced, k for one that is kept, in capitals where the weight varies along it. Batch norm is rKr on NCHW and rK on
-channels-last, layer norm kR, instance norm kKr and krK, group norm kKRr. A word that no loop knows is left to the
-reference.
+channels-last, layer norm kR, instance norm kKr and krK, group norm kKRr and krKR. A word that no loop knows is left
+to the reference.
 """
 
 import re
@@ -19,7 +19,7 @@ from scratchnn_kernels.check import Array
 Shape = tuple[int, ...]
 
 SHORT = 128  # cells of a plane: below, cells of several planes are worked on together
-SPAN = 1024  # cells to work on together
+NARROW, SPAN = 64, 1024  # cells to work on together: that stay in registers, or else are worth a loop
 
 
 class Plan(NamedTuple):
@@ -37,11 +37,13 @@ class Plan(NamedTuple):
 
     def laid(self, x: Array) -> Array:
         """x as the loops take it: a view, or a copy of an x that lies otherwise."""
+        if self.order is None and x.flags.c_contiguous:
+            return x.reshape(self.shape)
         return np.ascontiguousarray(x if self.order is None else x.transpose(self.order)).reshape(self.shape)
 
     def flat(self, v: Array) -> Array:
         """Statistics or a weight as a vector in memory order."""
-        return np.ascontiguousarray(v if self.order is None else v.transpose(self.order)).reshape(-1)
+        return v.reshape(-1) if self.order is None else v.transpose(self.order).reshape(-1)
 
     def named(self, v: Array, shape: Shape) -> Array:
         """An array in memory order, of this shape there, with its axes in their own order."""
@@ -102,19 +104,20 @@ def _rows(word: str, sizes: list[int]) -> tuple[str, Shape, int, int, int] | Non
 
 
 def _columns(word: str, sizes: list[int]) -> tuple[str, Shape, int, int, int] | None:
-    """The groups' members are apart."""
-    if not re.fullmatch("r[kK]r|k?r[kK]", word):
+    """The groups' members are apart: rows to be reduced over, made of channels, made of cells of one group each."""
+    match = re.fullmatch("(k?)(r)([kK]?)([rR]?)", word)
+    if not match or "kR" in word:
         return None
-    if word.startswith("k"):
-        return "cells", (sizes[0], sizes[1], sizes[2]), 1, sizes[0], -(-sizes[2] // SPAN)
-    rows, channels, plane = (*sizes, 1)[:3]
-    if plane >= SHORT or (rows < 8 and plane > 1):
+    left = iter(sizes)
+    members, rows, channels, plane = (next(left) if letter else 1 for letter in match.groups())
+    if not match[1] and match[4] == "r" and (plane >= SHORT or rows < 8):
         return "planes", (rows, channels, plane), 1, 1, 1
     copies = 1  # rows of cells one after the other are one longer row
-    while rows % 2 == 0 and copies * channels * plane < SPAN:
+    span = NARROW if channels * plane <= NARROW else SPAN
+    while rows % 2 == 0 and 2 * copies * channels * plane <= span:
         rows, copies = rows // 2, copies * 2
     blocks = 1 if copies > 1 else min(channels, -(-channels * plane // SPAN))
-    return "cells", (1, rows, copies * channels * plane), plane, 1, blocks
+    return "cells", (members, rows, copies * channels * plane), plane, members, blocks
 
 
 @lru_cache(256)
@@ -130,7 +133,7 @@ def forward(
     """(y, inv_std, mean, var) by the plan's loops."""
     laid, y = p.laid(x), memory.empty(p.shape, x.dtype)
     count = prod(p.statistics)
-    statistics = [np.empty(count, x.dtype) for _ in range(3)]
+    statistics = [*np.empty((3, count), x.dtype)]
     channels = count // p.members if weight is None else weight.size
     gamma = constant(channels, x.dtype, 1.0) if weight is None else p.flat(weight)
     beta = constant(channels, x.dtype, 0.0) if bias is None else p.flat(bias)
@@ -151,12 +154,14 @@ def forward(
                 *arguments, p.blocks, parts
             )
     else:
-        from scratchnn_kernels import normalize_runs as runs
-
         if parts == 1:
+            from scratchnn_kernels import normalize_runs as runs
+
             getattr(runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, 0, size)
         else:
-            getattr(runs, p.loops + "_parallel")(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
+            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
+
+            getattr(threaded_runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
     inv_std, mean, var = [p.named(v, p.statistics) for v in statistics]
     return p.named(y, p.lying), inv_std, mean, var
 
@@ -195,14 +200,14 @@ def backward(
                 *arguments, p.blocks, parts
             )
     else:
-        from scratchnn_kernels import normalize_runs as runs
-
+        loop = p.loops + "_gradient"
         if parts == 1:
-            getattr(runs, p.loops + "_gradient")(
-                dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size
-            )
+            from scratchnn_kernels import normalize_runs as runs
+
+            getattr(runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size)
         else:
-            getattr(runs, p.loops + "_gradient_parallel")(
-                dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts
-            )
-    return p.named(dx, p.lying), dweights.sum(0).astype(x.dtype), dbiases.sum(0).astype(x.dtype)
+            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
+
+            getattr(threaded_runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts)
+    dweight, dbias = (sums[0] if parts == 1 else sums.sum(0) for sums in (dweights, dbiases))
+    return p.named(dx, p.lying), dweight.astype(x.dtype), dbias.astype(x.dtype)

@@ -12,62 +12,98 @@ import numba
 import numpy as np
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.vector_bits import Number, fma, summing
 
+Place = np.uintp
 SUMMED = {"reassoc", "contract", "nsz"}
-jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=SUMMED)
-jit_parallel: Any = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=SUMMED, parallel=True)
+jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
+jit_summing: Any = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=SUMMED)
 
 BLOCK = 2048  # numbers that are summed in the precision of x (and there in many lanes); beyond, in float64
+
+NEAR = 1 << 20  # numbers that are still near, in the third cache, when the pass that sums them is done
 
 DEPTH = 32  # rows that are summed in the precision of x; beyond, in float64
 
 
-@jit
-def total(x: Array) -> float:
+# Runs are told by where they begin and end in flat arrays: counting references to views costs like a short row. Places
+# are unsigned, so that no index can count from the end, which stops vectorisation. Loops that sum store nothing: else
+# LLVM decides by the distance of arrays in memory whether it takes vectors, and the sum rounds now like this, now so.
+
+
+@summing
+def total(x: Array, begin: Place, end: Place) -> Number:
     """sum x."""
-    found = 0.0
-    for start in range(0, x.size, BLOCK):
-        part = x.dtype.type(0)
-        values = x[start : start + BLOCK]
-        for i in range(values.size):
-            part += values[i]
-        found += part
+    found = x.dtype.type(0)
+    for i in range(begin, end):
+        found += x[i]
     return found
 
 
-@jit
-def squares(x: Array, shift: float) -> float:
-    """sum (x - shift)^2, where shift has the dtype of x."""
-    found = 0.0
-    for start in range(0, x.size, BLOCK):
-        part = x.dtype.type(0)
-        values = x[start : start + BLOCK]
-        for i in range(values.size):
-            part += (values[i] - shift) * (values[i] - shift)
-        found += part
+@summing
+def squares(x: Array, begin: Place, end: Place, shift: Number) -> Number:
+    """sum (x - shift)^2."""
+    found = x.dtype.type(0)
+    for i in range(begin, end):
+        found += (x[i] - shift) * (x[i] - shift)
     return found
 
 
-@jit
-def products(g: Array, x: Array, shift: float) -> tuple[float, float]:
-    """(sum g, sum g (x - shift)), where shift has the dtype of x."""
-    found, along = 0.0, 0.0
-    for start in range(0, x.size, BLOCK):
-        part, other = x.dtype.type(0), x.dtype.type(0)
-        some, values = g[start : start + BLOCK], x[start : start + BLOCK]
-        for i in range(values.size):
-            part += some[i]
-            other += some[i] * (values[i] - shift)
-        found += part
-        along += other
+@summing
+def products(g: Array, x: Array, begin: Place, end: Place, shift: Number) -> tuple[Number, Number]:
+    """(sum g, sum g (x - shift))."""
+    found, along = x.dtype.type(0), x.dtype.type(0)
+    for i in range(begin, end):
+        found += g[i]
+        along += g[i] * (x[i] - shift)
     return found, along
 
 
 @jit
-def moments(x: Array) -> tuple[float, float]:
-    """The mean and the variance of one run."""
-    mean = total(x) / x.size
-    return mean, squares(x, x.dtype.type(mean)) / x.size
+def add_moments(
+    x: Array, begin: int, end: int, seen: int, mean: float, m2: float
+) -> tuple[int, float, float]:  # fmt: skip
+    """(count, mean, sum of squared deviations) with those of a run merged in (Chan et al. 1983).
+
+    A block is summed about its own mean while it is in the cache: one pass over memory, yet stable.
+    """
+    for start in range(begin, end, BLOCK):
+        stop = min(start + BLOCK, end)
+        i, j, size = np.uintp(start), np.uintp(stop), stop - start
+        centre = np.float64(total(x, i, j)) / size
+        square = np.float64(squares(x, i, j, x.dtype.type(centre)))
+        step, share = centre - mean, size / (seen + size)
+        mean += step * share
+        m2 += square + step * step * seen * share
+        seen += size
+    return seen, mean, m2
+
+
+@jit
+def inner_products(g: Array, x: Array, begin: int, end: int, shift: Number) -> tuple[float, float]:
+    """(sum g, sum g (x - shift)) of a run."""
+    found, along = 0.0, 0.0
+    for start in range(begin, end, BLOCK):
+        more, other = products(g, x, np.uintp(start), np.uintp(min(start + BLOCK, end)), shift)
+        found += np.float64(more)
+        along += np.float64(other)
+    return found, along
+
+
+@jit
+def scale_run(x: Array, begin: int, end: int, shift: Number, scale: Number, offset: Number, y: Array) -> None:
+    """y = (x - shift) scale + offset."""
+    for i in range(np.uintp(begin), np.uintp(end)):
+        y[i] = fma(x[i] - shift, scale, offset)
+
+
+@jit
+def combine_run(
+    g: Array, x: Array, begin: int, end: int, shift: Number, a: Number, b: Number, c: Number, dx: Array
+) -> None:  # fmt: skip
+    """dx = a g + b (x - shift) + c."""
+    for i in range(np.uintp(begin), np.uintp(end)):
+        dx[i] = fma(a, g[i], fma(b, x[i] - shift, c))
 
 
 @jit
@@ -75,35 +111,25 @@ def planes(
     x: Array, weight: Array, bias: Array, eps: float, centred: bool, y: Array, inv_std: Array, mean: Array,
     var: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """The channels first to last of x [N,C,P]; statistics [C]."""
-    images, _, plane = x.shape
-    for c in range(first, last):
-        middle = 0.0
+    """The channels first to last of x [N,C,P]; statistics [C]. Some channels at a time, whose planes are neighbours."""
+    (images, channels, plane), real = x.shape, x.dtype.type
+    source, target, several = x.reshape(x.size), y.reshape(y.size), max(1, NEAR // (images * plane))
+    middle, spread = np.zeros(channels), np.zeros(channels)
+    for start in range(first, last, several):
+        stop = min(start + several, last)
         for n in range(images):
-            middle += total(x[n, c])
-        middle /= images * plane
-        shift, spread = x.dtype.type(middle), 0.0
+            for c in range(start, stop):
+                begin = (n * channels + c) * plane
+                _, middle[c], spread[c] = add_moments(
+                    source, begin, begin + plane, n * plane, middle[c], spread[c]
+                )  # fmt: skip
+        for c in range(start, stop):
+            spread[c] = spread[c] / (images * plane) + (0.0 if centred else middle[c] * middle[c])
+            mean[c], var[c], inv_std[c] = middle[c], spread[c], 1 / np.sqrt(spread[c] + eps)
         for n in range(images):
-            spread += squares(x[n, c], shift)
-        spread = spread / (images * plane) + (0.0 if centred else middle * middle)
-        mean[c], var[c], inv_std[c] = middle, spread, 1 / np.sqrt(spread + eps)
-        shift = shift if centred else x.dtype.type(0)
-        for n in range(images):
-            scale_run(x[n, c], shift, inv_std[c] * weight[c], bias[c], y[n, c])
-
-
-@jit
-def scale_run(x: Array, shift: float, scale: float, offset: float, y: Array) -> None:
-    """y = (x - shift) scale + offset."""
-    for i in range(x.size):
-        y[i] = (x[i] - shift) * scale + offset
-
-
-@jit
-def combine_run(g: Array, x: Array, shift: float, a: float, b: float, c: float, dx: Array) -> None:
-    """dx = a g + b (x - shift) + c."""
-    for i in range(x.size):
-        dx[i] = a * g[i] + b * (x[i] - shift) + c
+            for c in range(start, stop):
+                begin, shift = (n * channels + c) * plane, real(middle[c] if centred else 0.0)
+                scale_run(source, begin, begin + plane, shift, inv_std[c] * weight[c], bias[c], target)
 
 
 @jit
@@ -111,22 +137,24 @@ def planes_gradient(
     g: Array, x: Array, mean: Array, scale_in: Array, inv_std: Array, weight: Array, centred: bool, dx: Array,
     dweight: Array, dbias: Array, first: int, last: int,
 ) -> None:  # fmt: skip
-    """The adjoint of `planes`; x^ = (x - mean) scale_in."""
-    images, _, plane = x.shape
-    count, real = images * plane, x.dtype.type
-    for c in range(first, last):
-        some, along = 0.0, 0.0
+    """The adjoint of `planes`; x^ = (x - mean) scale_in. dweight and dbias are 0 before."""
+    (images, channels, plane), real = x.shape, x.dtype.type
+    slope, source, target, count = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size), images * plane
+    several = max(1, NEAR // (2 * count))
+    for start in range(first, last, several):
+        stop = min(start + several, last)
         for n in range(images):
-            more, other = products(g[n, c], x[n, c], mean[c])
-            some += more
-            along += other
-        along *= scale_in[c]
-        dweight[c], dbias[c] = along, some
-        factor = np.float64(inv_std[c]) * weight[c]
-        a, b = real(factor), real(-factor * scale_in[c] * along / count)
-        offset = real(-factor * some / count if centred else 0.0)
+            for c in range(start, stop):
+                begin = (n * channels + c) * plane
+                more, other = inner_products(slope, source, begin, begin + plane, mean[c])
+                dbias[c] += more
+                dweight[c] += other * scale_in[c]
         for n in range(images):
-            combine_run(g[n, c], x[n, c], mean[c], a, b, offset, dx[n, c])
+            for c in range(start, stop):
+                begin, factor = (n * channels + c) * plane, np.float64(inv_std[c]) * weight[c]
+                b = real(-factor * scale_in[c] * dweight[c] / count)
+                offset = real(-factor * dbias[c] / count if centred else 0.0)
+                combine_run(slope, source, begin, begin + plane, mean[c], real(factor), b, offset, target)
 
 
 @jit
@@ -135,15 +163,17 @@ def groups(
     var: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """The rows first to last of x [R,K,P]; statistics [R]."""
-    channels = x.shape[1]
+    (_, channels, plane), real = x.shape, x.dtype.type
+    source, target = x.reshape(x.size), y.reshape(y.size)
     for r in range(first, last):
-        middle, spread = moments(x[r].reshape(-1))
-        spread += 0.0 if centred else middle * middle
+        begin, end = r * channels * plane, (r + 1) * channels * plane
+        seen, middle, spread = add_moments(source, begin, end, 0, 0.0, 0.0)
+        spread = spread / seen + (0.0 if centred else middle * middle)
         mean[r], var[r], inv_std[r] = middle, spread, 1 / np.sqrt(spread + eps)
-        shift = x.dtype.type(middle if centred else 0.0)
+        shift = real(middle if centred else 0.0)
         for k in range(channels):
-            c = (r * channels + k) % weight.size
-            scale_run(x[r, k], shift, inv_std[r] * weight[c], bias[c], y[r, k])
+            c, here = (r * channels + k) % weight.size, begin + k * plane
+            scale_run(source, here, here + plane, shift, inv_std[r] * weight[c], bias[c], target)
 
 
 @jit
@@ -152,12 +182,13 @@ def groups_gradient(
     dweight: Array, dbias: Array, first: int, last: int,
 ) -> None:  # fmt: skip
     """The adjoint of `groups`; adds to dweight and dbias [C]."""
-    channels, plane, real = x.shape[1], x.shape[2], x.dtype.type
+    (_, channels, plane), real = x.shape, x.dtype.type
+    slope, source, target = g.reshape(g.size), x.reshape(x.size), dx.reshape(dx.size)
     for r in range(first, last):
-        some, along = 0.0, 0.0
+        some, along, begin = 0.0, 0.0, r * channels * plane
         for k in range(channels):
-            c = (r * channels + k) % weight.size
-            more, other = products(g[r, k], x[r, k], mean[r])
+            c, here = (r * channels + k) % weight.size, begin + k * plane
+            more, other = inner_products(slope, source, here, here + plane, mean[r])
             other *= scale_in[r]
             dweight[c] += other
             dbias[c] += more
@@ -167,11 +198,11 @@ def groups_gradient(
         b = real(-factor * scale_in[r] * along / (channels * plane))
         offset = real(-factor * some / (channels * plane) if centred else 0.0)
         for k in range(channels):
-            c = (r * channels + k) % weight.size
-            combine_run(g[r, k], x[r, k], mean[r], inv_std[r] * weight[c], b, offset, dx[r, k])
+            c, here = (r * channels + k) % weight.size, begin + k * plane
+            combine_run(slope, source, here, here + plane, mean[r], inv_std[r] * weight[c], b, offset, target)
 
 
-@jit
+@jit_summing
 def vectors(
     x: Array, weight: Array, bias: Array, eps: float, centred: bool, y: Array, inv_std: Array, mean: Array,
     var: Array, first: int, last: int,
@@ -180,7 +211,8 @@ def vectors(
     size, real = x.shape[1], x.dtype.type
     for r in range(first, last):
         if size > BLOCK:
-            middle, spread = moments(x[r])
+            seen, middle, spread = add_moments(x.reshape(x.size), r * size, (r + 1) * size, 0, 0.0, 0.0)
+            spread /= seen
         else:
             some, much = real(0), real(0)
             for i in range(size):
@@ -199,7 +231,7 @@ def vectors(
             y[r, i] = (x[r, i] - shift) * scale * weight[i] + bias[i]
 
 
-@jit
+@jit_summing
 def vectors_gradient(
     g: Array, x: Array, mean: Array, scale_in: Array, inv_std: Array, weight: Array, centred: bool, dx: Array,
     dweight: Array, dbias: Array, first: int, last: int,
@@ -226,69 +258,3 @@ def vectors_gradient(
                 dbias[i] += some[i]
                 along[i] = 0
                 some[i] = 0
-
-
-@jit_parallel
-def planes_parallel(
-    x: Array, weight: Array, bias: Array, eps: float, centred: bool, y: Array, inv_std: Array, mean: Array,
-    var: Array, size: int, parts: int,
-) -> None:  # fmt: skip
-    """`planes`, whose channels the threads share."""
-    for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
-        planes(x, weight, bias, eps, centred, y, inv_std, mean, var, first, last)
-
-
-@jit_parallel
-def groups_parallel(
-    x: Array, weight: Array, bias: Array, eps: float, centred: bool, y: Array, inv_std: Array, mean: Array,
-    var: Array, size: int, parts: int,
-) -> None:  # fmt: skip
-    """`groups`, whose rows the threads share."""
-    for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
-        groups(x, weight, bias, eps, centred, y, inv_std, mean, var, first, last)
-
-
-@jit_parallel
-def vectors_parallel(
-    x: Array, weight: Array, bias: Array, eps: float, centred: bool, y: Array, inv_std: Array, mean: Array,
-    var: Array, size: int, parts: int,
-) -> None:  # fmt: skip
-    """`vectors`, whose rows the threads share."""
-    for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
-        vectors(x, weight, bias, eps, centred, y, inv_std, mean, var, first, last)
-
-
-@jit_parallel
-def planes_gradient_parallel(
-    g: Array, x: Array, mean: Array, scale_in: Array, inv_std: Array, weight: Array, centred: bool, dx: Array,
-    dweights: Array, dbiases: Array, size: int, parts: int,
-) -> None:  # fmt: skip
-    """`planes_gradient`, whose channels the threads share; dweights and dbiases are [parts,C]."""
-    for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
-        planes_gradient(g, x, mean, scale_in, inv_std, weight, centred, dx, dweights[part], dbiases[part], first, last)
-
-
-@jit_parallel
-def groups_gradient_parallel(
-    g: Array, x: Array, mean: Array, scale_in: Array, inv_std: Array, weight: Array, centred: bool, dx: Array,
-    dweights: Array, dbiases: Array, size: int, parts: int,
-) -> None:  # fmt: skip
-    """`groups_gradient`, whose rows the threads share; dweights and dbiases are [parts,C]."""
-    for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
-        groups_gradient(g, x, mean, scale_in, inv_std, weight, centred, dx, dweights[part], dbiases[part], first, last)
-
-
-@jit_parallel
-def vectors_gradient_parallel(
-    g: Array, x: Array, mean: Array, scale_in: Array, inv_std: Array, weight: Array, centred: bool, dx: Array,
-    dweights: Array, dbiases: Array, size: int, parts: int,
-) -> None:  # fmt: skip
-    """`vectors_gradient`, whose rows the threads share; dweights and dbiases are [parts,D]."""
-    for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
-        vectors_gradient(g, x, mean, scale_in, inv_std, weight, centred, dx, dweights[part], dbiases[part], first, last)

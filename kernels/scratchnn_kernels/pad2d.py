@@ -7,6 +7,8 @@ r is the identity inside the image. Outside, "zeros" gives 0, and "reflect" mirr
 repeated: r(-1) = 1.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from scratchnn_kernels import check
@@ -73,6 +75,7 @@ def _input_grad_reference(dy: Array, input_size: tuple[int, int], padding: Sides
     return dx
 
 
+@lru_cache(1024)
 def _sources(length: int, before: int, after: int, mode: str) -> Array:
     """Which cell each padded cell shows along one axis, -1 for none."""
     i = np.arange(-before, length + after)

@@ -10,6 +10,9 @@ Output cell i of O looks at position p of I input cells:
 Bilinear blends the cells beside p: row i of A has at most two weights, and they sum to 1.
 """
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 
 from scratchnn_kernels import check
@@ -69,14 +72,20 @@ def _input_grad_reference(dy: Array, input_size: tuple[int, int], mode: str, ali
 
 def _matrix(like: Array, inputs: int, outputs: int, mode: str, align_corners: bool) -> Array:
     """The weights [outputs,inputs] of one axis, in the real precision and on the device of `like`."""
+    matrix: Array = array_module(like).asarray(_written_out(like.real.dtype, inputs, outputs, mode, align_corners))
+    return matrix
+
+
+@lru_cache(1024)
+def _written_out(dtype: Any, inputs: int, outputs: int, mode: str, align_corners: bool) -> Array:
     left, right, blend = _places(inputs, outputs, mode, align_corners)
     weights, i = np.zeros((outputs, inputs)), np.arange(outputs)
     np.add.at(weights, (i, left), 1 - blend)
     np.add.at(weights, (i, right), blend)
-    matrix: Array = array_module(like).asarray(weights.astype(like.real.dtype))
-    return matrix
+    return weights.astype(dtype)
 
 
+@lru_cache(1024)
 def _places(inputs: int, outputs: int, mode: str, align_corners: bool) -> tuple[Array, Array, Array]:
     """The two cells that each output blends, and how much of the second it takes."""
     i = np.arange(outputs)

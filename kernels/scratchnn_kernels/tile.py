@@ -91,6 +91,10 @@ class _Code:
     def fma(self, x: Any, y: Any, total: Any) -> Any:
         return self.call(f"llvm.fmuladd.{self.suffix}", self.vector, x, y, total)
 
+    def at_least(self, value: Any, least: Any) -> Any:
+        """max(value, least), where a NaN stays."""
+        return self.b.select(self.b.fcmp_ordered("<", value, least), least, value)
+
     def mask(self, width: Any) -> Any:
         """The lanes below `width`."""
         lanes = ir.VectorType(I32, self.lanes)
@@ -183,8 +187,7 @@ def _tile(code: _Code, rows: int, vectors: int, given: dict[str, Any]) -> None:
     least = code.spread(given["floor"])
     for place, row in zip(places("out"), new, strict=True):
         for value, s, m in zip(row, shifts, masks, strict=True):
-            clipped = b.select(b.fcmp_ordered("<", value, least), least, value)  # a NaN stays
-            code.store_vector(clipped, b.add(place, s), m)
+            code.store_vector(code.at_least(value, least), b.add(place, s), m)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import njit, prange, types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
@@ -56,3 +56,25 @@ def transpose(
         for j in range(0, cols, lanes):
             source, target = at(x, x_first + i * x_row + j), at(y, y_first + j * y_row + i)
             _transpose(rows - i, cols - j, source, x_row, target, y_row, number)
+
+
+BLOCK = 64  # pixels, that a part transposes for all channels before it goes on
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def channels_to_end(x: Array, channels: int, pixels: int, y: Array, first: int, last: int, number: float) -> None:
+    """The blocks first to last of y [N,pixels,C] = x [N,C,pixels], both flat."""
+    blocks = -(-pixels // BLOCK)
+    for block in range(first, last):
+        start, pixel = block // blocks * channels * pixels, block % blocks * BLOCK
+        width = min(BLOCK, pixels - pixel)
+        transpose(channels, width, x, start + pixel, pixels, y, start + pixel * channels, channels, number)
+
+
+@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+def channels_to_end_in_parts(
+    x: Array, channels: int, pixels: int, y: Array, blocks: int, parts: int, number: float
+) -> None:
+    """The same by several threads."""
+    for part in prange(parts):
+        channels_to_end(x, channels, pixels, y, part * blocks // parts, (part + 1) * blocks // parts, number)

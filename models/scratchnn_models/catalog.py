@@ -1,9 +1,20 @@
-"""What can be trained: each name is a module of this package with a `Recipe`, a `Training` and a `METRIC`."""
+"""What can be trained: each name is a module of this package with a `Recipe`, a `Training` and `METRICS`."""
 
 from importlib import import_module
 from types import ModuleType
 
-MODELS = {"lenet": "a convolutional network that reads digits (LeCun et al. 1998)"}
+MODELS = {
+    "lenet": "a convolutional network that reads digits (LeCun et al. 1998)",
+    "pca": "principal component analysis, the linear autoencoder in closed form",
+    "autoencoder": "digits through a few numbers (Hinton & Salakhutdinov 2006)",
+    "ellipse_ae": "points of an ellipse through one number, as a picture",
+    "denoising_ae": "damaged digits, cleaned (Vincent et al. 2008)",
+    "sparse_ae": "penalties on the activations side by side: L1, L2, KL (Ng 2011)",
+    "k_sparse_ae": "of 1000 units, only the k largest speak (Makhzani & Frey 2013)",
+    "vae": "the variational autoencoder on binarised digits (Kingma & Welling 2014)",
+    "kl_weights": "what the weight of the KL term does to a latent space, and its collapse",
+    "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
+}
 
 
 def module(model: str) -> ModuleType:

@@ -88,6 +88,7 @@ def train(
     batch_size: opt.BatchSize = None,
     lr: opt.Rate = None,
     data: opt.Data = None,
+    settings: opt.Settings = None,
     seed: opt.Seed = None,
     seeds: opt.Seeds = None,
     threads: Threads = None,
@@ -106,14 +107,18 @@ def train(
     """
     from scratchnn_models import train as training
 
-    changes = _given(epochs=epochs, batch_size=batch_size, lr=lr, data=data)
+    changes = _given(epochs=epochs, batch_size=batch_size, lr=lr, data=data, settings=settings or None)
     manner = _given(hash_every=hash_every, deterministic=deterministic or None, exact=exact or None, device=device)
     if resume is not None and (changes or manner or _given(out=out, seed=seed, seeds=seeds, results=results)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
     if seed is not None and seeds is not None:
         raise typer.BadParameter("--seed is for one run, --seeds for several; choose one of them")
     if results is not None and seeds is None:
-        raise typer.BadParameter("--results needs --seeds: one run has no spread")
+        raise typer.BadParameter("--results needs --seeds, which may be 1")
+    if settings:
+        from scratchnn_models import recipes
+
+        changes |= recipes.changes(module(model).Recipe(), changes.pop("settings"))
     if seeds is not None:
         report = training.over_seeds(model, changes, seeds, out, threads, results, manner)
     elif resume is not None:
@@ -128,14 +133,17 @@ def train(
 
 @app.command()
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run; with --seeds, a model.")],
+    seeds: opt.Seeds = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """Measure a finished run's weights on the test set again."""
+    """Measure a finished run's weights on the test set again; with --seeds, train those that lack, and the spread."""
     from scratchnn_models import train as training
 
-    report = training.evaluated(run, threads)
+    report = (
+        training.evaluated(run, threads) if seeds is None else training.over_seeds(str(run), {}, seeds, threads=threads)
+    )
     _show(report)
     _end(json, report)
 
@@ -241,6 +249,11 @@ def _given(**values: Any) -> dict[str, Any]:
 
 def _show(report: dict[str, Any]) -> None:
     for name, value in report.items():
+        if name == "metrics":
+            for metric, found in value.items():
+                spread = "" if found["std"] is None else f" ± {found['std']:.3g}"
+                typer.echo(f"{metric:20} {found['mean']:.5g}{spread}")
+            continue
         typer.echo(f"{name:20} {'  '.join(map(str, value)) if isinstance(value, list) else value}")
 
 

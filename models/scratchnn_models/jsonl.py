@@ -1,6 +1,7 @@
 """Logs of one JSON object a line, ordered by "step": appended to while a run goes on, rewound when it is resumed."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,16 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
     try:
         with path.open("a") as file:
             file.write(json.dumps(record) + "\n")
+    except OSError as error:
+        raise FileError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def sync(path: Path) -> None:
+    """From here on a power cut takes nothing of what is in the file now, if there is one."""
+    try:
+        if path.exists():
+            with path.open("a") as file:
+                os.fsync(file.fileno())
     except OSError as error:
         raise FileError(f"{path} cannot be written: {error.strerror}") from error
 

@@ -11,30 +11,26 @@ Simplified against the paper: ReLU for the scaled tanh, max-pool for trained sub
 maps, and one linear layer with softmax for the two hidden layers and the radial basis functions.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from math import isfinite
 
 import numpy as np
 import numpy.typing as npt
 
 from scratchnn import Conv2d, Flatten, Layer, Linear, MaxPool2d, ReLU, Sequential, losses, optim, plot
 from scratchnn.data import Dataset
-from scratchnn.errors import ScratchnnError
 from scratchnn.layer import Array, Context, Tangent
 from scratchnn.random import stream
 from scratchnn.schedules import warmup_cosine
-from scratchnn.weights import load_weights, save_weights
+from scratchnn_kernels import array_module
 from scratchnn_kernels.device import mover, to_cpu
+from scratchnn_models import recipes
 from scratchnn_models.augment import Distortion, distort
+from scratchnn_models.batches import Batches, parts, scaled
 from scratchnn_models.results import Metric
 from scratchnn_models.run import Run
 
-METRIC = Metric(
-    "test_error_percent", lambda report: 100 * (1 - report["test_accuracy"]), higher_is_better=False, reference=0.8,
-    reference_source="LeNet-5 with distortions, LeCun et al. 1998, figure 9 (0.95 without)",
-)  # fmt: skip
+METRICS = (Metric("test_error_percent", 0.8, "LeNet-5 with distortions, LeCun et al. 1998, figure 9 (0.95 without)"),)
 SIDE = 32  # pixels; a 28x28 digit sits in the middle
 
 
@@ -100,10 +96,7 @@ class Recipe:
     validation: int = 5000  # images held out of training
 
     def __post_init__(self) -> None:
-        if not (self.lr > 0 and isfinite(self.lr)):
-            raise ScratchnnError(f"the learning rate is {self.lr}; a number above 0 is expected")
-        if self.epochs < 1:
-            raise ScratchnnError(f"the number of epochs is {self.epochs}; 1 or more is expected")
+        recipes.check(self)
 
 
 class Training:
@@ -116,13 +109,8 @@ class Training:
         self.net.to(device)
         self.optimizer = optim.Adam(self.net.params(), recipe.lr)
         self.distortion = Distortion(recipe.rotation, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
-        self.trained_on = len(data.train_images) - recipe.validation
-        if not 0 < recipe.batch_size <= self.trained_on:
-            raise ScratchnnError(
-                f"the batch size is {recipe.batch_size}; {data.name} has {self.trained_on} images to train on "
-                f"({recipe.validation} are held out for validation)"
-            )
-        self.steps_per_epoch = self.trained_on // recipe.batch_size
+        self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
+        self.steps_per_epoch = self.batches.steps_per_epoch
         self.steps = self.steps_per_epoch * recipe.epochs
 
     def train_step(self, step: int) -> dict[str, float]:
@@ -139,17 +127,14 @@ class Training:
 
     def batch(self, step: int) -> tuple[Array, Array]:
         """The images [B,C,32,32] and labels [B] of a step: a function of the seed and the step alone."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        size = self.recipe.batch_size
-        chosen = _order(self.seed, epoch, self.trained_on)[place * size : (place + 1) * size]
-        images = distort(_scaled(self.data.train_images[chosen]), stream(self.seed, "distort", step), self.distortion)
+        chosen = self.batches.indices(step)
+        images = distort(scaled(self.data.train_images[chosen]), stream(self.seed, "distort", step), self.distortion)
         return _framed(images), self.data.train_labels[chosen]
 
     def validate(self) -> dict[str, float]:
         """Loss and accuracy on the held-out training images."""
-        held_out = slice(self.trained_on, None)
-        scores = predict(self.net, self.data.train_images[held_out], self.move)
-        labels = self.data.train_labels[held_out]
+        scores = predict(self.net, self.data.train_images[self.batches.held_out])
+        labels = self.data.train_labels[self.batches.held_out]
         loss, _ = losses.cross_entropy(scores, labels)
         return {"validation_loss": float(loss), "validation_accuracy": _accuracy(scores, labels)}
 
@@ -158,25 +143,14 @@ class Training:
         parts = {"net": self.net.state_dict(), "optimizer": self.optimizer.state_dict()}
         return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
 
-    def finish(self, run: Run) -> dict[str, float]:
-        """Test once, write weights and pictures, and return the numbers."""
-        self.net.to("cpu")
-        save_weights(self.net, run.folder / "weights.safetensors")
-        scores = predict(self.net, self.data.test_images, self.move)
-        _draw(self, run, scores)
-        return {"test_accuracy": _accuracy(scores, self.data.test_labels)}
+    def test(self) -> dict[str, float]:
+        """Accuracy and error on the test images."""
+        accuracy = _accuracy(predict(self.net, self.data.test_images), self.data.test_labels)
+        return {"test_accuracy": accuracy, "test_error_percent": 100 * (1 - accuracy)}
 
-
-@lru_cache(maxsize=1)
-def _order(seed: int, epoch: int, count: int) -> Array:
-    return stream(seed, "shuffle", epoch).permutation(count)
-
-
-def evaluate(run: Run, data: Dataset) -> dict[str, float]:
-    """Accuracy on the test set of the weights that a run wrote."""
-    net = LeNet(data.train_images.shape[1], len(data.classes))
-    load_weights(net, run.folder / "weights.safetensors")
-    return {"test_accuracy": _accuracy(predict(net, data.test_images), data.test_labels)}
+    def draw(self, run: Run) -> None:
+        """curves.png, filters.png and mistakes.png."""
+        _draw(self, run)
 
 
 def example(batch_size: int) -> tuple[LeNet, Array]:
@@ -184,23 +158,19 @@ def example(batch_size: int) -> tuple[LeNet, Array]:
     return LeNet(rng=stream(0, "init")), np.zeros((batch_size, 1, SIDE, SIDE), np.float32)
 
 
-def predict(net: LeNet, images: Array, move: Callable[[Array], Array] = to_cpu, batch_size: int = 500) -> Array:
-    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode; `move` brings a batch to where the net is."""
-    parts = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    return np.concatenate([to_cpu(net.forward(move(prepared(part)))[0]) for part in parts])
+def predict(net: LeNet, images: Array, batch_size: int = 500) -> Array:
+    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode; computed where the net is."""
+    xp = array_module(next(net.params()).data)
+    return np.concatenate([to_cpu(net.forward(xp.asarray(prepared(part)))[0]) for part in parts(images, batch_size)])
 
 
 def prepared(images: Array) -> Array:
     """What the network sees of uint8 images [N,C,H,W]: values in [0,1], in a field of 32x32."""
-    return _framed(_scaled(images))
+    return _framed(scaled(images))
 
 
 def _accuracy(scores: Array, labels: Array) -> float:
     return float((scores.argmax(1) == labels).mean())
-
-
-def _scaled(images: Array) -> Array:
-    return images.astype(np.float32) / np.float32(255)
 
 
 def _framed(images: Array) -> Array:
@@ -209,17 +179,17 @@ def _framed(images: Array) -> Array:
     return np.pad(images, ((0, 0), (0, 0), (h // 2, h - h // 2), (w // 2, w - w // 2)))
 
 
-def _draw(training: Training, run: Run, scores: Array) -> None:
-    """curves.png, filters.png and mistakes.png of a finished run."""
+def _draw(training: Training, run: Run) -> None:
     measured = run.metrics()
     names = {"loss": "training (distorted)", "validation_loss": "validation"}
     series = {shown: [(r["step"], r[name]) for r in measured if name in r] for name, shown in names.items()}
     plot.curves(run.folder / "curves.png", series, "cross-entropy, nats")
     first = training.net.state_dict()["features.0.weight"]
     plot.filters(run.folder / "filters.png", first, "LeNet's first filters: red adds, blue subtracts")
-    guesses, labels = scores.argmax(1), training.data.test_labels
+    guesses = predict(training.net, training.data.test_images).argmax(1)
+    labels = training.data.test_labels
     wrong = np.flatnonzero(guesses != labels)
     classes = training.data.classes
     captions = [f"{classes[labels[i]]} read as {classes[guesses[i]]}" for i in wrong[:72]]
     title = f"{len(wrong)} of {len(labels)} test images misread" + (": the first 72" if len(wrong) > 72 else "")
-    plot.labelled_images(run.folder / "mistakes.png", _scaled(training.data.test_images[wrong[:72]]), captions, title)
+    plot.labelled_images(run.folder / "mistakes.png", scaled(training.data.test_images[wrong[:72]]), captions, title)

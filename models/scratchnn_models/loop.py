@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from scratchnn.errors import ScratchnnError
-from scratchnn.layer import Array
+from scratchnn import plot
+from scratchnn.checkpoint import Checkpoint
+from scratchnn.errors import FileError, ScratchnnError
+from scratchnn.layer import Array, Layer
 from scratchnn_kernels import array_module
 from scratchnn_kernels.device import to_cpu
 from scratchnn_models import hashes
@@ -26,8 +28,9 @@ SAVE_EVERY = 30.0  # seconds between two checkpoints within an epoch
 
 
 class Task(Protocol):
-    """What the loop needs of a model in training."""
+    """A model in training."""
 
+    net: Layer  # all that is trained; several networks as its parts
     steps: int
     steps_per_epoch: int
 
@@ -40,8 +43,19 @@ class Task(Protocol):
     def tensors(self) -> Mapping[str, Array]:
         """All arrays that a resumed run needs, by name: the arrays themselves, which restoring writes into."""
 
-    def finish(self, run: Run) -> dict[str, float]:
-        """Measure on the test data once, write weights and pictures, and return the numbers to report."""
+    def test(self) -> dict[str, float]:
+        """Measure on the test data; the numbers to report."""
+
+    def draw(self, run: Run) -> None:
+        """Write the pictures of a finished run into its folder."""
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """A task that has something to show while it trains."""
+
+    def samples(self) -> Array:
+        """Images [N,C,H,W] in [0,1], of the same noise or the same test images each time."""
 
 
 def fit(task: Task, run: Run, title: str) -> float:
@@ -49,7 +63,7 @@ def fit(task: Task, run: Run, title: str) -> float:
     meter, first, seconds = _Meter({}), 0, 0.0
     if saved := run.latest():
         _restore(task.tensors(), saved.tensors, run)
-        first, seconds, meter = saved.step, saved.state["seconds"], _Meter(saved.state["meter"])
+        first, (seconds, meter) = saved.step, _progress(saved, task, run)
     with Progress(title, task.steps, first) as progress, _interrupts() as interrupt:
         if first:
             progress.say(f"goes on at step {first} of {task.steps}")
@@ -86,6 +100,8 @@ def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: in
     if done % task.steps_per_epoch == 0:
         measured = task.validate()
         run.log({"step": done, **measured})
+        if isinstance(task, Sampling):
+            plot.grid(run.folder / "samples" / f"step-{done:08d}.png", task.samples())
         shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
         progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
 
@@ -125,6 +141,26 @@ def _restore(own: Mapping[str, Array], saved: Mapping[str, Array], run: Run) -> 
 
 def _on_cpu(tensors: Mapping[str, Array]) -> dict[str, Array]:
     return {name: to_cpu(array) for name, array in tensors.items()}
+
+
+def _progress(saved: Checkpoint, task: Task, run: Run) -> tuple[float, "_Meter"]:
+    """The seconds spent and the sums not yet logged; a right SHA-256 does not prove that this loop wrote them."""
+    if saved.step > task.steps:
+        raise FileError(f"{run.checkpoints}: the checkpoint is of step {saved.step}; the run ends at {task.steps}")
+    seconds, sums = saved.state.get("seconds"), saved.state.get("meter")
+    if not isinstance(seconds, float) or not isinstance(sums, dict) or not all(map(_is_sum, sums.values())):
+        came = f"seconds {seconds!r} and meter {sums!r}"
+        raise FileError(
+            f"{run.checkpoints}: the checkpoint's state has {came}; a float and sums with counts are expected"
+        )
+    return seconds, _Meter(sums)
+
+
+def _is_sum(value: object) -> bool:
+    match value:
+        case [float() | int(), int(count)]:
+            return count > 0
+    return False
 
 
 def _kind(array: Array) -> tuple[object, ...]:

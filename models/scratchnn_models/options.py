@@ -26,7 +26,11 @@ BatchSize = Annotated[int | None, typer.Option(min=1, help="Images a step.", sho
 Rate = Annotated[float | None, typer.Option(help="Peak learning rate, above 0.", show_default=RECIPE)]
 Data = Annotated[str | None, typer.Option(help="A data set from `scratchnn list`.", show_default=RECIPE)]
 Seed = Annotated[int | None, typer.Option(min=0, help="Fixes every random number.", show_default="0")]
-Seeds = Annotated[int | None, typer.Option(min=2, help="Train with the seeds 0, 1, .. and report mean and spread.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="Train with the seeds 0, 1, .. and report mean and spread.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="<name=value>", help="Change any field of the recipe; may come twice."),
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run.", show_default="runs/MODEL-DATE")]
 Resume = Annotated[Path | None, typer.Option(help="Go on with the run in this folder, as it was configured.")]
 HashEvery = Annotated[

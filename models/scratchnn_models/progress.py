@@ -2,10 +2,12 @@
 
 import sys
 import time
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 LINE_EVERY = 10.0  # seconds between plain lines
+SHOWN = 6  # of the numbers of a step; metrics.jsonl has all
 
 
 class Progress:
@@ -31,7 +33,7 @@ class Progress:
 
     def update(self, done: int, numbers: dict[str, float]) -> None:
         """Show that `done` steps are done, and the numbers of the last one."""
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in islice(numbers.items(), SHOWN))
         if self._bar:
             self._bar.update(self._task, completed=done, numbers=shown, rate=f"{self._rate(done):.0f} it/s")
         elif time.monotonic() - self._said >= LINE_EVERY:

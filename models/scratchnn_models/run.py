@@ -5,6 +5,7 @@ environment.json      versions, processor, commit
 metrics.jsonl         one line a measurement, by step
 hashes.jsonl          with --hash-every: one line every so many steps, a hash of every tensor
 checkpoints/          the newest two
+samples/              of a model that has some, a picture an epoch
 weights.safetensors   and the pictures, at the end
 result.json           what the finished run reports
 """
@@ -68,7 +69,9 @@ class Run:
         return cls(folder, config)
 
     def save(self, step: int, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Write a checkpoint."""
+        """Write a checkpoint, and before it what was measured up to here, for that will not be measured again."""
+        jsonl.sync(self._metrics)
+        jsonl.sync(self._hashes)
         checkpoint.save(self.checkpoints, step, tensors, state)
 
     def latest(self) -> checkpoint.Checkpoint | None:

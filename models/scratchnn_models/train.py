@@ -3,9 +3,9 @@
 import shlex
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from inspect import signature
 from pathlib import Path
 from types import ModuleType
@@ -14,8 +14,9 @@ from typing import Any
 import scratchnn_kernels as kernels
 from scratchnn import data
 from scratchnn.errors import FileError, ScratchnnError
+from scratchnn.weights import load_weights, save_weights
 from scratchnn_kernels.device import mover
-from scratchnn_models import catalog, results
+from scratchnn_models import catalog, recipes, results
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.loop import Task, fit
 from scratchnn_models.run import Run
@@ -49,12 +50,12 @@ def resumed(model: str, folder: Path, threads: int | None) -> dict[str, Any]:
 
 
 def over_seeds(
-    model: str, changes: dict[str, Any], count: int, out: Path | None, threads: int | None, record: Path | None,
-    manner: dict[str, Any] | None = None,
+    model: str, changes: dict[str, Any], count: int, out: Path | None = None, threads: int | None = None,
+    record: Path | None = None, manner: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Train with the seeds 0 to count-1, in folders of their own; what an earlier call finished is kept."""
     folder = out or Path("runs") / f"{model}-{count}-seeds"
-    recipe = asdict(replace(catalog.module(model).Recipe(), **changes))
+    recipe = asdict(recipes.changed(catalog.module(model).Recipe(), changes))
     manner = manner or {}
     reports = []
     with conducted({"model": model, **manner}, threads), _going_on_by(*sys.argv[1:]):
@@ -78,8 +79,10 @@ def evaluated(folder: Path, threads: int | None) -> dict[str, Any]:
     recipe = _recipe(of, run)
     if run.result() is None:
         raise FileError(f"{folder} is not finished; go on with: {_command(*_resuming(model, folder, None))}")
+    task = of.Training(recipe, run.config["seed"], _dataset(of, recipe))
+    load_weights(task.net, folder / "weights.safetensors")
     with conducted(run.config, threads):
-        return {"model": model, "run": str(folder), **of.evaluate(run, _dataset(recipe.data))}
+        return {"model": model, "run": str(folder), **task.test()}
 
 
 @contextmanager
@@ -116,7 +119,7 @@ def limited(threads: int | None) -> Iterator[None]:
 def _new(model: str, changes: dict[str, Any], seed: int, folder: Path, manner: dict[str, Any]) -> tuple[Run, Task]:
     """The folder comes last: a run that cannot begin leaves nothing behind."""
     of = catalog.module(model)
-    recipe = replace(of.Recipe(), **changes)
+    recipe = recipes.changed(of.Recipe(), changes)
     task = _task(of, recipe, seed, manner)
     return Run.create(folder, {"model": model, "seed": seed, **manner, "recipe": asdict(recipe)}), task
 
@@ -135,7 +138,7 @@ def _task(of: ModuleType, recipe: Any, seed: int, manner: dict[str, Any]) -> Tas
         if "device" not in signature(of.Training).parameters:
             raise ScratchnnError(f"{of.__name__.rsplit('.')[-1]} trains on the CPU only")
         where = {"device": device}
-    task: Task = of.Training(recipe, seed, _dataset(recipe.data), **where)
+    task: Task = of.Training(recipe, seed, _dataset(of, recipe), **where)
     return task
 
 
@@ -172,8 +175,12 @@ def _command(*arguments: str) -> str:
 def _completed(run: Run, task: Task) -> dict[str, Any]:
     model, seed = run.config["model"], run.config["seed"]
     seconds = fit(task, run, model)
+    if run.config.get("device", "cpu") != "cpu":
+        task.net.to("cpu")  # files and pictures are made of NumPy arrays
+    save_weights(task.net, run.folder / "weights.safetensors")
+    task.draw(run)
     report = {
-        "model": model, **task.finish(run), "seconds": round(seconds, 1), "steps": task.steps, "seed": seed,
+        "model": model, **task.test(), "seconds": round(seconds, 1), "steps": task.steps, "seed": seed,
         "run": str(run.folder),
     }  # fmt: skip
     run.finish(report)
@@ -181,18 +188,17 @@ def _completed(run: Run, task: Task) -> dict[str, Any]:
 
 
 def _spread(model: str, reports: list[dict[str, Any]], record: Path | None) -> dict[str, Any]:
-    metric = catalog.module(model).METRIC
-    values = [metric.of(report) for report in reports]
-    seeds = [report["seed"] for report in reports]
-    seconds = sum(report["seconds"] for report in reports)
+    metrics = catalog.module(model).METRICS
     if record:
-        results.write(record, model=model, metric=metric, values=values, seeds=seeds, seconds=seconds)
-    mean = sum(values) / len(values)
-    return {"model": model, metric.name: mean, "values": values, "seeds": seeds, "seconds": seconds}
+        results.write(record, model, metrics, reports)
+    seconds, seeds = sum(report["seconds"] for report in reports), [report["seed"] for report in reports]
+    return {"model": model, "metrics": results.measured(metrics, reports), "seeds": seeds, "seconds": seconds}
 
 
-def _dataset(name: str) -> data.Dataset:
-    return data.load(name, report=_say)
+def _dataset(of: ModuleType, recipe: Any) -> Any:
+    """The recipe's data: what the model makes itself, else a data set of that name."""
+    own: Callable[[Any], Any] | None = getattr(of, "dataset", None)
+    return own(recipe) if own else data.load(recipe.data, report=_say)
 
 
 def _say(line: str) -> None:

@@ -26,8 +26,9 @@ def _causes(expected: Array, got: Array, shares: Array | None, batch: int) -> It
         yield "expected is zero everywhere: forward does not depend on it"
     yield from _multiples(expected, got, batch)
     yield from _batch_mixups(got, shares)
-    yield from _turned(expected, got)
-    yield from _part_wrong(expected, got)
+    if expected.ndim:
+        yield from _turned(expected, got)
+        yield from _part_wrong(expected, got)
 
 
 def _multiples(expected: Array, got: Array, batch: int) -> Iterator[str]:

@@ -62,8 +62,7 @@ def differentiated(
         subject.params[name].grad = value.copy()
     g_dot = None if dy_dot is None else dy_dot.copy()
     dx, dx_dot = subject.run("backward_jvp", dy.copy(), g_dot, ctx, ctx_dot)
-    changes = {INPUT: np.zeros(np.shape(dx)) if dx_dot is None else dx_dot}
-    return dx, changes | {name: param.grad for name, param in subject.params.items()}
+    return dx, subject.gradients(np.zeros(np.shape(dx)) if dx_dot is None else dx_dot)
 
 
 def _subsets(everything: Direction) -> list[Direction]:

@@ -21,7 +21,7 @@ class Subject:
     def __init__(self, layer: Any, x: Array, train: bool, seed: int) -> None:
         self.layer, self.seed = layer, seed
         self.params = named_params(layer)
-        self.start = {INPUT: x.copy()} | {name: param.data.copy() for name, param in self.params.items()}
+        self.start = {INPUT: np.asarray(x.copy())} | {name: param.data.copy() for name, param in self.params.items()}
         self.point = self.start
         takes = inspect.signature(layer.forward).parameters
         self._options = {"train": train} if "train" in takes else {}
@@ -42,7 +42,7 @@ class Subject:
     def call(self, x: Array) -> tuple[Array, Context]:
         """forward(x) with the parameters as placed."""
         rng = {"rng": np.random.default_rng(self.seed)} if self._takes_rng else {}
-        y, ctx = self.layer.forward(x, **self._options, **rng)
+        y, ctx = self.layer.forward(np.asarray(x), **self._options, **rng)
         return y, ctx
 
     def forward(self, direction: Mapping[str, Array] = NOWHERE, t: complex = 0.0) -> tuple[Array, Context]:
@@ -53,8 +53,12 @@ class Subject:
         """The gradient of the input and of every parameter, by backward(dy, ctx)."""
         for param in self.params.values():
             param.grad = np.zeros(param.data.shape, self._dtype)
-        dx = self.run("backward", dy, ctx)
-        return {INPUT: dx} | {name: param.grad for name, param in self.params.items()}
+        dx = self.run("backward", np.asarray(dy), ctx)
+        return self.gradients(dx)
+
+    def gradients(self, dx: Any) -> dict[str, Array]:
+        """A pass's dx beside what every parameter has in grad now; a number instead of an array has the shape ()."""
+        return {INPUT: np.asarray(dx)} | {name: np.asarray(param.grad) for name, param in self.params.items()}
 
     def push(self, direction: Mapping[str, Array]) -> tuple[Array, Context, Context]:
         """(y_dot, ctx, ctx_dot) by jvp along direction; what the direction does not name has no tangent."""
@@ -62,7 +66,7 @@ class Subject:
         for name in direction.keys() - {INPUT}:
             self.params[name].dot = direction[name].copy()
         y_dot, ctx_dot = self.run("jvp", direction[INPUT].copy() if INPUT in direction else None, ctx)
-        return np.zeros(y.shape) if y_dot is None else y_dot, ctx, ctx_dot
+        return np.zeros(y.shape) if y_dot is None else np.asarray(y_dot), ctx, ctx_dot
 
     def run(self, method: str, *args: Any) -> Any:
         """Call one of the layer's passes; only an error that says "not implemented" comes out as it is."""
@@ -80,7 +84,8 @@ class Subject:
 
     def near(self, rng: np.random.Generator, amount: float) -> dict[str, Array]:
         """A random point near the start; amount counts in standard deviations of each array."""
-        return {name: a + amount * (a.std() or 1.0) * rng.standard_normal(a.shape) for name, a in self.start.items()}
+        steps = {name: amount * (a.std() or 1.0) * rng.standard_normal(a.shape) for name, a in self.start.items()}
+        return {name: np.asarray(a + steps[name]) for name, a in self.start.items()}
 
     def direction(self, rng: np.random.Generator) -> dict[str, Array]:
         """A random tangent for the input and every parameter that can hold one."""
@@ -89,8 +94,7 @@ class Subject:
 
     def _moved(self, name: str, direction: Mapping[str, Array], t: complex) -> Array:
         here = self.point[name]
-        moved: Array = here + t * direction[name] if name in direction else here.copy()
-        return moved
+        return np.asarray(here + t * direction[name]) if name in direction else here.copy()  # a 0-d sum is a scalar
 
 
 def named_params(layer: Any) -> dict[str, Any]:

@@ -8,79 +8,51 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.plans import Plan, Source, gather_plan, weight_plan
+from scratchnn_kernels.conv2d.order import as_channels_last, flat, read
+from scratchnn_kernels.conv2d.plans import Plan, gather_plan, weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
-    x, source = read(x)
+    numbers, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(x, weight, bias, gather_plan(False, False, window, source, out, groups, x.dtype), y)
+    _gather(numbers, len(x), weight, bias, gather_plan("direct", False, window, source, out, groups, x.dtype), y)
     return y
 
 
 def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
 ) -> Array:
-    dy, source = read(dy)
+    numbers, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(dy, weight, bias, gather_plan(False, True, window, source, out, groups, dy.dtype), dx)
+    _gather(numbers, len(dy), weight, bias, gather_plan("direct", True, window, source, out, groups, dy.dtype), dx)
     return dx
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     from scratchnn_kernels.conv2d import weight_loops as loops
 
-    (x, source), dy = read(x), as_channels_last(dy)
+    (numbers, source), dy = read(x), as_channels_last(dy)
     plan = weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
     scratch = memory.empty((max(1, plan.scratch * parts),), x.dtype)
     sums = memory.empty((parts, plan.order.size), x.dtype)
     loops.harvest(
-        flat(x), flat(dy), plan.frame, plan.cut, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
+        numbers, flat(dy), plan.frame, plan.cut, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
         scratch, sums.reshape(-1), parts,
     )  # fmt: skip
     return np.take(sums[0] if parts == 1 else sums.sum(0), plan.order)
 
 
-def _gather(x: Array, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
+def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
     from scratchnn_kernels.conv2d.direct_loops import gather_pixels
 
-    parts = threads.parts(plan.work * len(x), plan.target.pieces * len(x))
+    parts = threads.parts(plan.work * images, plan.target.pieces * images)
     gather_pixels(
-        flat(x), plan.frame, plan.phases, plan.offsets, plan.lines, np.take(weight, plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, len(x),
+        x, plan.frame, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, images,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip
-
-
-def read(x: Array) -> tuple[Array, Source]:
-    """x, or a copy if it lies neither as N C H W nor as N H W C; and its description."""
-    last = _channels_last(x)
-    if not last and not x.flags.c_contiguous:
-        x = np.ascontiguousarray(x)
-    _, c, h, w = x.shape
-    return x, Source(c, h, w, last)
-
-
-def as_channels_last(x: Array) -> Array:
-    """x, or a copy that lies as N H W C."""
-    if _channels_last(x):
-        return x
-    moved = memory.empty_channels_last(x.shape, x.dtype)
-    moved[...] = x
-    return moved
-
-
-def flat(x: Array) -> Array:
-    """The numbers of an image that `read` gave, in the order in which they lie."""
-    return (x.transpose(0, 2, 3, 1) if _channels_last(x) else x).reshape(-1)
-
-
-def _channels_last(x: Array) -> bool:
-    """Whether x lies as N H W C, also if that is N C H W at once."""
-    last: bool = x.transpose(0, 2, 3, 1).flags.c_contiguous
-    return last

@@ -10,6 +10,7 @@ from numba import njit, prange
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
+from scratchnn_kernels.transpose import transpose
 
 
 class Frame(NamedTuple):
@@ -50,15 +51,6 @@ class Target(NamedTuple):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def transpose_run(x: Array, start: int, stride: int, rows: int, cols: int, out: Array, to: int) -> None:
-    """out[to + j * rows + i] = x[start + i * stride + j] for i < rows, j < cols."""
-    for i in range(rows):
-        source, target = x[start + i * stride :], out[to + i :]
-        for j in range(cols):
-            target[j * rows] = source[j]
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
 def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: Array) -> None:
     """buffer[r, w, c] = the pixel (top + r, first_col + w) of channel c, zero outside of the image."""
     channels, zero = frame.channels, x.dtype.type(0)
@@ -76,7 +68,7 @@ def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: A
         if frame.channel == 1:
             copy_run(at(x, origin), size, at(buffer, line + before), zero)
         else:
-            transpose_run(x, origin, frame.channel, channels, hi - lo, buffer, line + before)
+            transpose(channels, hi - lo, x, origin, frame.channel, buffer, line + before, channels, zero)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)

@@ -11,21 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.order import Source
 from scratchnn_kernels.conv2d.sweep import Phase, Sweep, adjoint_sweep, forward_sweep
 from scratchnn_kernels.geometry import Window
 
 PIECE_BYTES = 1 << 18  # of the source; an eighth of an L2 cache
 WEIGHT_BYTES = 24 << 10  # of a block of weights: half of an L1 cache
 PLANES_IN_PLACE = 16  # so many planes are read in place; more would fall on the same lines of the L1 cache
-
-
-class Source(NamedTuple):
-    """The images that are read: size, and whether they lie channels-last."""
-
-    channels: int
-    height: int
-    width: int
-    last: bool
 
 
 class Plan(NamedTuple):
@@ -45,16 +37,19 @@ class Plan(NamedTuple):
 
 @lru_cache(maxsize=256)
 def gather_plan(
-    planes: bool, adjoint: bool, window: Window, source: Source, out_shape: tuple[int, int, int], groups: int,
+    algorithm: str, adjoint: bool, window: Window, source: Source, out_shape: tuple[int, int, int], groups: int,
     dtype: Any,
 ) -> Plan:  # fmt: skip
-    """The plan of conv2d, or of its adjoint, from `source` to images of out_shape (channels, height, width)."""
+    """The plan of conv2d, or of its adjoint, from `source` to images of out_shape (channels, height, width).
+
+    `algorithm` is "direct", "planes" or "depthwise", which goes its own way with the weights only.
+    """
     from scratchnn_kernels.conv2d.direct_loops import Target
     from scratchnn_kernels.tile import ROWS, TILE_BYTES
 
-    (o, oh, ow), size = out_shape, (source.height, source.width)
+    (o, oh, ow), size, planes = out_shape, (source.height, source.width), algorithm == "planes"
     sweep = adjoint_sweep(window, (oh, ow)) if adjoint else forward_sweep(window, size)
-    frame, rows, pieces = framed(sweep, source, dtype.itemsize, planes)
+    frame, rows, pieces = framed(sweep, source, dtype.itemsize, groups if planes else None)
     widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
     block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
     steps = max(len(phase.taps) for phase in sweep.phases) * (source.channels // groups)
@@ -66,11 +61,11 @@ def gather_plan(
     index = np.arange(o * (source.channels // groups) * window.kernel[0] * window.kernel[1])
     grouped = index.reshape(groups, -1, o // groups, *window.kernel) if adjoint else None  # [G,O,C,K,L]
     weights = grouped.swapaxes(1, 2) if grouped is not None else index.reshape(groups, o // groups, -1, *window.kernel)
-    orders = [_order(weights, phase, block, planes) for phase in sweep.phases]
+    orders = [_order(weights, phase, block, algorithm) for phase in sweep.phases]
     buffer = buffer_size(frame, rows)
     return Plan(
         frame, target, _phase_table(sweep, source.channels // groups, orders),
-        _offsets(sweep, frame, rows, groups, planes),
+        _offsets(sweep, frame, rows, source.channels // groups, planes),
         np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
         np.zeros(o * block if planes else o, dtype), np.full(2, -np.inf, dtype),
         (buffer if frame.copied else 0) + (ROWS * block if planes else 0),
@@ -78,19 +73,23 @@ def gather_plan(
     )  # fmt: skip
 
 
-def framed(sweep: Sweep, source: Source, itemsize: int, planes: bool) -> tuple[Any, int, int]:
-    """How the sweep reads its source, the rows of positions of a piece, and the pieces of an image."""
+def framed(sweep: Sweep, source: Source, itemsize: int, groups: int | None = None) -> tuple[Any, int, int]:
+    """How the sweep reads its source, the rows of positions of a piece, and the pieces of an image.
+
+    With `groups` it reads planes: the pieces are those of a group of channels of an image.
+    """
     from scratchnn_kernels.conv2d.direct_loops import Frame
 
     c, h, w, last = source
     (first_row, span), (first_col, cols), (down, across) = sweep.rows, sweep.cols, sweep.step
     inside = first_row >= 0 and first_col >= 0 and first_col + cols <= w
     inside = inside and first_row + (sweep.positions - 1) * down + span <= h
-    readable = (not last and across == 1) if planes else (last or c <= PLANES_IN_PLACE)
-    cols = -(-cols // across) * across if planes else cols
+    readable = (last or c <= PLANES_IN_PLACE) if groups is None else (not last and across == 1)
+    cols = cols if groups is None else -(-cols // across) * across
+    read = c // (groups or 1)
     strides = (c * h * w, w * c, c, 1) if last else (c * h * w, w, 1, h * w)
-    frame = Frame(*strides, h, w, c, down, across, first_row, span, first_col, cols, not (inside and readable))
-    rows = _even(sweep.positions, max(1, PIECE_BYTES // (cols * c * itemsize * down)))
+    frame = Frame(*strides, h, w, read, down, across, first_row, span, first_col, cols, not (inside and readable))
+    rows = _even(sweep.positions, max(1, PIECE_BYTES // (cols * read * itemsize * down)))
     return frame, rows, -(-sweep.positions // rows)
 
 
@@ -115,8 +114,8 @@ def _phase_table(sweep: Sweep, channels: int, orders: list[Array]) -> Array:
     return np.array(table, np.int64)
 
 
-def _offsets(sweep: Sweep, frame: Any, rows: int, groups: int, planes: bool) -> Array:
-    """The place of each tap and in-channel relative to a position, phase after phase."""
+def _offsets(sweep: Sweep, frame: Any, rows: int, channels: int, planes: bool) -> Array:
+    """The place of each tap and in-channel of a group relative to a position, phase after phase."""
     top, left = (frame.first_row, frame.first_col) if frame.copied else (0, 0)
     row, col, channel = frame.row, frame.col, frame.channel
     if frame.copied and planes:
@@ -130,17 +129,19 @@ def _offsets(sweep: Sweep, frame: Any, rows: int, groups: int, planes: bool) -> 
         return r * row + (c % step * across + c // step if planes and frame.copied else c * col)
 
     taps = [place(tap.row - top, tap.col - left) for phase in sweep.phases for tap in phase.taps] or [0]
-    offsets: Array = np.array(taps, np.int64)[:, None] + np.arange(frame.channels // groups) * channel
+    offsets: Array = np.array(taps, np.int64)[:, None] + np.arange(channels) * channel
     return offsets.reshape(-1)
 
 
-def _order(weights: Array, phase: Phase, block: int, planes: bool) -> Array:
-    """The indices of a phase's weights [G,out,in,K,L]: [G, k, out] for planes, else [G, blocks, k, block]."""
+def _order(weights: Array, phase: Phase, block: int, algorithm: str) -> Array:
+    """The indices of a phase's weights [G,out,in,K,L]: [G, k, out], depthwise [k, G], direct [G, blocks, k, block]."""
     groups, out = weights.shape[:2]
     taps = weights[..., [tap.k for tap in phase.taps], [tap.l for tap in phase.taps]]  # [G,out,in,T]
     steps: Array = taps.transpose(0, 3, 2, 1).reshape(groups, -1, out)
-    if planes:
+    if algorithm == "planes":
         return steps.reshape(-1)
+    if algorithm == "depthwise":
+        return steps.swapaxes(0, 1).reshape(-1)
     blocks = -(-out // block)
     room = np.zeros((groups, steps.shape[1], blocks * block), np.int64)  # the masks never read what pads the last block
     room[..., :out] = steps
@@ -157,6 +158,7 @@ class WeightPlan(NamedTuple):
     dy_steps: Array
     floor: Array
     order: Array  # of the sums, as dw wants them
+    taps: Array  # their places, for a depthwise convolution
     scratch: int
     work: int
 
@@ -171,7 +173,7 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
     from scratchnn_kernels.tile import TILE_BYTES
 
     c, (o, oh, ow), (taps, taps_w) = source.channels, out_shape, window.kernel
-    frame, rows, pieces = framed(forward_sweep(window, (source.height, source.width)), source, dtype.itemsize, False)
+    frame, rows, pieces = framed(forward_sweep(window, (source.height, source.width)), source, dtype.itemsize)
     row, col, channel = (frame.cols * c, c, 1) if frame.copied else (frame.row, frame.col, frame.channel)
     top, left = (0, 0) if frame.copied else (frame.first_row, frame.first_col)
     (d, e), group_in, group_out = window.dilation, c // groups, o // groups
@@ -193,19 +195,19 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
         frame, cut, np.array(starts, np.int64), np.array(pixels, np.int64),
         np.arange(sum_rows * ow, dtype=np.int64) * o,
         np.full(1, -np.inf, dtype), np.ascontiguousarray(order).reshape(o, group_in, taps, taps_w),
+        np.array([(top + k * d) * row + (left + l * e) * col for k in range(taps) for l in range(taps_w)]),
         buffer_size(frame, rows) if frame.copied else 0, o * group_in * taps * taps_w * oh * ow,
     )  # fmt: skip
 
 
 class PlanesWeightPlan(NamedTuple):
-    """Frame and cut (see planes_loops.py), the places of the kernel's rows and columns, and sizes."""
+    """Frame and cut (see planes_loops.py), the places of the columns, and sizes."""
 
     frame: Any
     cut: Any
-    tap_rows: Array
-    tap_cols: Array
+    columns: Array
     rows: int  # of positions of a piece
-    pieces: int  # of an image
+    pieces: int  # of a group of an image
     scratch: int
     work: int
 
@@ -214,15 +216,15 @@ class PlanesWeightPlan(NamedTuple):
 def planes_weight_plan(
     window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
 ) -> PlanesWeightPlan:
-    """The plan of conv2d_weight_grad for few out-channels."""
+    """The plan of conv2d_weight_grad by planes."""
     from scratchnn_kernels.conv2d.planes_loops import PlaneCut
 
-    o, oh, ow = out_shape
+    (o, oh, ow), group_in = out_shape, source.channels // groups
     sweep = forward_sweep(window, (source.height, source.width))
-    frame, rows, pieces = framed(sweep, source, dtype.itemsize, planes=True)
-    offsets = _offsets(sweep, frame, rows, source.channels, planes=True).reshape(window.kernel)
-    cut = PlaneCut(groups, o // groups, source.channels // groups, *window.kernel, oh, ow)
+    frame, rows, pieces = framed(sweep, source, dtype.itemsize, groups)
+    columns = _offsets(sweep, frame, rows, group_in, planes=True).reshape(-1, group_in).T.reshape(-1)  # [C/G,K,L]
+    cut = PlaneCut(groups, o // groups, group_in, oh, ow)
     return PlanesWeightPlan(
-        frame, cut, np.ascontiguousarray(offsets[:, 0]), offsets[0] - offsets[0, 0], rows, pieces,
-        buffer_size(frame, rows) if frame.copied else 0, o * (source.channels // groups) * offsets.size * oh * ow,
+        frame, cut, np.ascontiguousarray(columns), rows, pieces, buffer_size(frame, rows) if frame.copied else 0,
+        o * columns.size * oh * ow,
     )  # fmt: skip

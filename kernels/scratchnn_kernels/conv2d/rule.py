@@ -1,9 +1,12 @@
 """Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
 
-planes      few out-channels: vectors along the pixels of a row
+planes      few channels, or 1x1 weight gradients, that lie in planes: vectors along the pixels of a row
+pointwise   1x1 of stride 1: a matrix product
+depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
 winograd    3x3 of stride 1 with many channels: a quarter of the products, off by 3e-6 of the largest result
 winograd_exact   the same with four ninths of the products, as exact as the sum itself
+fft         large windows over many channels, by the Fourier transform; as exact as winograd
 direct      everything else: register tiles over the windows as they lie
 im2col      columns and BLAS; the rule never takes it, it is the simple one to compare with
 """
@@ -17,12 +20,16 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import direct, im2col, planes, scatter, winograd
+from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, planes, pointwise, scatter, winograd
+from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
 
 FEW = 8  # channels: at most half of the lanes of a vector
 MANY = 32  # channels: Winograd's transforms cost as much as they save below
+WIDE = 12  # pixels of a row that fill most of a vector
+LARGE = 160  # products of a window's sum for each pixel that the Fourier transform needs, padding included
+SPREAD = 16  # channels: fewer leave its matrix products too small
 FULL = 0.7  # of the outputs of Winograd's tiles that must be wanted
 
 
@@ -34,6 +41,8 @@ class Choice(NamedTuple):
 
 
 GENERAL = Choice("direct", "the general case")
+POINTWISE = Choice("pointwise", "1x1 of stride 1 is a matrix product")
+DEPTHWISE = Choice("depthwise", "each channel by itself, and channels lie last")
 _exact = False
 
 
@@ -51,6 +60,7 @@ def exact_convolutions() -> Iterator[None]:
 def conv2d_choices(
     input_shape: tuple[int, int, int, int], out_channels: int, kernel_size: Pair, *, stride: Pair = 1,
     padding: Padding = 0, dilation: Pair = 1, groups: int = 1, dtype: npt.DTypeLike = np.float32,
+    channels_last: bool = False,
 ) -> list[Choice]:  # fmt: skip
     """What serves conv2d, conv2d_input_grad and conv2d_weight_grad of such a convolution, and why."""
     _, c, *size = input_shape
@@ -58,39 +68,67 @@ def conv2d_choices(
     out = (out_channels, *window.output_size((size[0], size[1])))
     exact = _to_be_exact(np.dtype(dtype))
     return [
-        forward_choice(window, groups, c, out, exact),
-        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact),
-        weight_grad_choice(window, groups, c, out, exact),
+        forward_choice(window, groups, c, out, exact, channels_last),
+        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact, channels_last),
+        weight_grad_choice(window, groups, c, out, exact, channels_last),
     ]
 
 
 @lru_cache(maxsize=1024)
-def forward_choice(window: Window, groups: int, channels: int, out: tuple[int, int, int], exact: bool) -> Choice:
-    """What serves conv2d from `channels` to out (O, OH, OW)."""
+def forward_choice(
+    window: Window, groups: int, channels: int, out: tuple[int, int, int], exact: bool, last: bool
+) -> Choice:
+    """What serves conv2d from `channels`, which lie last or not, to out (O, OH, OW)."""
     o, *size = out
+    if last and 1 < groups == channels == o:
+        return DEPTHWISE
     if o // groups <= FEW:
         return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
-    return _winograd_choice(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
+    if pointwise.serves(window, groups):
+        return POINTWISE
+    return _reduced(window, groups, channels, o, (size[0], size[1]), exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
 def input_grad_choice(
-    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool
+    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool, last: bool
 ) -> Choice:
-    """What serves conv2d_input_grad from dy (O, OH, OW) to `channels`."""
+    """What serves conv2d_input_grad from dy (O, OH, OW), whose channels lie last or not, to `channels`."""
+    if last and 1 < groups == channels == dy[0]:
+        return DEPTHWISE
     if channels // groups <= FEW:
         if groups == 1 and dy[0] > FEW:
             return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
-    return _winograd_choice(window, groups, dy[0], channels, input_size, exact) or GENERAL
+    if pointwise.serves(window, groups):
+        return POINTWISE
+    return _reduced(window, groups, dy[0], channels, input_size, exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
-def weight_grad_choice(window: Window, groups: int, channels: int, dy: tuple[int, int, int], exact: bool) -> Choice:
-    """What serves conv2d_weight_grad for x of `channels` and dy (O, OH, OW)."""
+def weight_grad_choice(
+    window: Window, groups: int, channels: int, dy: tuple[int, int, int], exact: bool, last: bool
+) -> Choice:
+    """What serves conv2d_weight_grad for x of `channels` and dy (O, OH, OW), whose channels lie last or not."""
+    if last and 1 < groups == channels == dy[0]:
+        return DEPTHWISE
+    if not last and (channels // groups <= FEW or window.kernel == (1, 1)) and dy[2] >= WIDE:
+        return Choice("planes", "dy lies in planes, and turning it would cost as much as the products")
     if dy[0] // groups <= FEW:
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
-    return _winograd_choice(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
+    if pointwise.serves(window, groups):
+        return POINTWISE
+    return _reduced(window, groups, channels, dy[0], dy[1:], exact) or GENERAL
+
+
+def _reduced(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
+    """An algorithm with fewer products, if one pays for results of `size`."""
+    if window.stride == (1, 1) and groups == 1 and min(c, o) >= SPREAD and not exact:
+        (h, w), (k, l) = size, window.kernel
+        products = k * l * h * w / ((h + window.extent[0]) * (w + window.extent[1]))
+        if products >= LARGE:
+            return Choice("fft", f"{products:.0f} products for each pixel of the padded image")
+    return _winograd_choice(window, groups, c, o, size, exact)
 
 
 def _winograd_choice(window: Window, groups: int, c: int, o: int, size: Two, exact: bool) -> Choice | None:
@@ -111,7 +149,7 @@ def _to_be_exact(dtype: Any) -> bool:
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
     out = (len(weight), *window.output_size(x.shape[2:]))
-    name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype))
+    name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype), is_channels_last(x))
     return FORWARD[name](x, weight, bias, window, groups)
 
 
@@ -119,12 +157,14 @@ def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
 ) -> Array:
     channels = weight.shape[1] * groups
-    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, _to_be_exact(dy.dtype))
+    exact, last = _to_be_exact(dy.dtype), is_channels_last(dy)
+    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, exact, last)
     return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    name, _ = weight_grad_choice(window, groups, x.shape[1], dy.shape[1:], _to_be_exact(x.dtype))
+    exact, last = _to_be_exact(x.dtype), is_channels_last(dy)
+    name, _ = weight_grad_choice(window, groups, x.shape[1], dy.shape[1:], exact, last)
     return WEIGHT_GRAD[name](dy, x, window, groups)
 
 
@@ -148,22 +188,31 @@ def _only_3x3(algorithm: Callable[..., Array], m: int) -> Callable[..., Array]:
 FORWARD: dict[str, Callable[..., Array]] = {
     "direct": direct.conv2d,
     "planes": planes.conv2d,
+    "depthwise": depthwise.conv2d,
+    "pointwise": pointwise.conv2d,
     "winograd": _only_3x3(winograd.conv2d, 4),
     "winograd_exact": _only_3x3(winograd.conv2d, 2),
+    "fft": fft.conv2d,
     "im2col": im2col.conv2d,
 }
 INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.input_grad,
     "planes": planes.input_grad,
+    "depthwise": depthwise.input_grad,
+    "pointwise": pointwise.input_grad,
     "scatter": scatter.input_grad,
     "winograd": _only_3x3(winograd.input_grad, 4),
     "winograd_exact": _only_3x3(winograd.input_grad, 2),
+    "fft": fft.input_grad,
     "im2col": im2col.input_grad,
 }
 WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.weight_grad,
     "planes": planes.weight_grad,
+    "depthwise": depthwise.weight_grad,
+    "pointwise": pointwise.weight_grad,
     "winograd": _only_3x3(winograd.weight_grad, 4),
     "winograd_exact": _only_3x3(winograd.weight_grad, 2),
+    "fft": fft.weight_grad,
     "im2col": im2col.weight_grad,
 }

@@ -13,8 +13,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d.direct import flat, read
-from scratchnn_kernels.conv2d.plans import Source
+from scratchnn_kernels.conv2d.order import Source, flat, read
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
@@ -26,7 +25,7 @@ def input_grad(
 
     if groups != 1:
         raise KernelError(f"groups={groups}; the scattered input gradient takes groups=1")
-    dy, source = read(dy)
+    numbers, source = read(dy)
     n, channels = len(dy), weight.shape[1]
     dx = memory.empty_channels_last((n, channels, *input_size), dy.dtype)
     weights = np.ascontiguousarray(weight.transpose(0, 2, 3, 1)).reshape(-1)  # [O,K,L,C]
@@ -34,7 +33,7 @@ def input_grad(
     parts = threads.parts(n * cut.out_rows * cut.out_cols * weight.size, n)
     scratch = memory.empty((parts * room,), dy.dtype)
     first = blank if bias is None else np.tile(bias, cut.padded_breadth)
-    loops.scatter(flat(dy), offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch, parts)
+    loops.scatter(numbers, offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch, parts)
     return dx
 
 

@@ -19,15 +19,11 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.order import as_channels_last, is_channels_last
 from scratchnn_kernels.geometry import Window
 
 TILES = 32  # of a block: fewer stream the weights too often, more outgrow the L1 cache
 BAND_TILES = 4  # rows of tiles between two fresh starts of a band
-
-
-def serves(window: Window, groups: int, input_size: tuple[int, int], in_channels: int, out_channels: int) -> bool:
-    """Whether these kernels take such a convolution."""
-    return window.kernel == (3, 3) and window.stride == (1, 1) and groups == 1
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, m: int = 4) -> Array:
@@ -125,21 +121,12 @@ def _transformed_weight(
 
 def _readable(x: Array, dilation: tuple[int, int]) -> Array:
     """x, or a copy if its memory order is not one that the loops read."""
-    if _channels_last(x) or (x.flags.c_contiguous and dilation[1] == 1):
-        return x
-    copied = memory.empty_channels_last(x.shape, x.dtype)
-    copied[...] = x
-    return copied
+    return x if x.flags.c_contiguous and dilation[1] == 1 else as_channels_last(x)
 
 
 def _layout(x: Array) -> tuple[int, int, int, bool]:
     """Height, width, channels, and whether these lie last in memory."""
-    return x.shape[2], x.shape[3], x.shape[1], _channels_last(x)
-
-
-def _channels_last(x: Array) -> bool:
-    """Whether x lies as N H W C: one channel does both ways, and then this way is the better one to read."""
-    return x.transpose(0, 2, 3, 1).flags.c_contiguous
+    return x.shape[2], x.shape[3], x.shape[1], is_channels_last(x)
 
 
 class _Plan(NamedTuple):

@@ -1,0 +1,58 @@
+"""1x1 convolution of stride 1: a matrix product over the pixels. The results lie channels-last.
+
+y [NHW,O] = x [NHW,C] w^T,   dx = dy w,   dw = dy^T x
+"""
+
+import math
+
+from scratchnn_kernels import memory
+from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.conv2d.order import as_channels_last, is_channels_last
+from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.gemm import matmul
+from scratchnn_kernels.geometry import Window
+
+LARGE = 512  # pixels of an image, from which on it is multiplied by itself instead of turned first
+
+
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    _check(window, groups)
+    return _product(x, weight[:, :, 0, 0].T, bias)
+
+
+def input_grad(
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+) -> Array:
+    _check(window, groups)
+    return _product(dy, weight[:, :, 0, 0], bias)
+
+
+def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
+    _check(window, groups)
+    (o, c), pixels = (dy.shape[1], x.shape[1]), (as_channels_last(a).transpose(0, 2, 3, 1) for a in (dy, x))
+    dy, x = (a.reshape(math.prod(a.shape[:3]), a.shape[3]) for a in pixels)
+    return matmul(dy.T, x).reshape(o, c, 1, 1)
+
+
+def _product(x: Array, matrix: Array, bias: Array | None) -> Array:
+    n, c, h, w = x.shape
+    if h * w < LARGE or not x.flags.c_contiguous or is_channels_last(x):
+        rows = as_channels_last(x).transpose(0, 2, 3, 1).reshape(n * h * w, c)
+        return matmul(rows, matrix, bias).reshape(n, h, w, matrix.shape[1]).transpose(0, 3, 1, 2)
+    y = memory.empty_channels_last((n, matrix.shape[1], h, w), x.dtype)
+    for image, out in zip(x.reshape(n, c, h * w), y.transpose(0, 2, 3, 1).reshape(n, h * w, -1), strict=True):
+        matmul(image.T, matrix, bias, out=out)
+    return y
+
+
+def serves(window: Window, groups: int) -> bool:
+    """Whether it is such a convolution."""
+    return window.kernel == window.stride == (1, 1) and window.padding == ((0, 0), (0, 0)) and groups == 1
+
+
+def _check(window: Window, groups: int) -> None:
+    if not serves(window, groups):
+        raise KernelError(
+            f"pointwise takes 1x1 kernels of stride 1 without padding and groups=1; got {window.kernel[0]}x"
+            f"{window.kernel[1]}, stride {window.stride}, padding {window.padding}, groups={groups}"
+        )
