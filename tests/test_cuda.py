@@ -90,7 +90,7 @@ def test_the_fragments_of_the_gpu_test_multiply() -> None:
 
 
 def test_an_index_outside_its_plane_makes_nans() -> None:
-    plane, y = np.ones((1, 3, 2, 2)), np.ones((1, 3, 1, 2))
+    plane, y = np.ones((1, 3, 2, 2), np.float32), np.ones((1, 3, 1, 2), np.float32)
     for wrong in (-1, 4):
         indices = np.array([[[[0, 3]], [[1, wrong]], [[2, 2]]]])
         gathered = TABLE["max_pool2d_gather"]["cuda"](plane, indices)
@@ -101,7 +101,7 @@ def test_an_index_outside_its_plane_makes_nans() -> None:
 
 def test_a_target_that_is_no_class_makes_its_row_nan() -> None:
     for wrong in (-1, 3):
-        loss, dz = TABLE["softmax_cross_entropy"]["cuda"](np.zeros((3, 3)), np.array([0, wrong, 2]), 0.0)
+        loss, dz = TABLE["softmax_cross_entropy"]["cuda"](np.zeros((3, 3), np.float32), np.array([0, wrong, 2]), 0.0)
         assert np.isnan(loss).tolist() == [False, True, False]
         assert np.isnan(dz).all(1).tolist() == [False, True, False]
 
