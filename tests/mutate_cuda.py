@@ -190,9 +190,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Count the faults in CUDA kernels that their cases see.")
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="e.g. softmax.cu")
     parser.add_argument("--sample", type=int, metavar="N", help="at most N mutants of each file")
-    parser.add_argument(
-        "--results", type=Path, help="write the counts and the survivors of these files to this JSON file"
-    )
+    parser.add_argument("--results", type=Path, help="write the counts and survivors of these files here")
     asked = parser.parse_args()
     reasons = tomllib.loads(REASONS.read_text())["equivalent"] if REASONS.exists() else {}
     keep = keeper(asked.results, asked.sample)
@@ -206,9 +204,7 @@ def main() -> None:
     for name, row in rows.items():
         print(f"{name:20} {row['mutants']:5} mutants {row['killed']:5} killed")
     total = totals(rows)
-    print(
-        f"{total['killed']} of {total['mutants']} killed, {total['score']:.1%}; {len(unexplained)} survivors unexplained"
-    )
+    print(f"{total['killed']} of {total['mutants']} killed, {total['score']:.1%}; {len(unexplained)} unexplained")
     sys.exit(1 if unexplained or total["score"] < ENOUGH else 0)
 
 
