@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: train test bench results readme fuzz kill mutate gates clean
+.PHONY: train test bench results readme fuzz kill mutate mutate-cuda gpu gates clean
 
 train: $(VENV)/.train
 	$(BIN)/scratchnn train lenet --epochs 3 --seed 0
@@ -30,6 +30,21 @@ kill: $(VENV)/.test       # 200 times kill -9 while checkpoints are written
 
 mutate: $(VENV)/.test     # every small fault in kernels, layers, losses and optimizers: does a test see it?
 	$(BIN)/python tests/mutate.py --results results/mutation.json
+
+mutate-cuda: $(VENV)/.test  # the same for the CUDA kernels, which run in the emulator: an hour on one core
+	$(BIN)/python tests/mutate_cuda.py --results results/cuda-mutation.json
+
+# On a machine with an NVIDIA GPU and the CUDA toolkit: the kernels' tests, and compute-sanitizer's four tools over them.
+CUDA ?= 13
+gpu: export SCRATCHNN_REQUIRE_GPU = 1
+gpu: $(VENV)/.test
+	$(PIP) -e '.[dev,cuda$(CUDA)]'
+	$(BIN)/scratchnn doctor
+	$(BIN)/pytest -q -m gpu
+	for tool in memcheck racecheck initcheck synccheck; do \
+	    SCRATCHNN_NO_POOL=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
+	        $(BIN)/python -m pytest -q -m gpu --timeout 0 tests/test_gpu.py || exit 1; \
+	done
 
 gates: $(VENV)/.test
 	$(BIN)/ruff check

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from scratchnn.errors import LayerError
 from scratchnn_kernels import KernelError
+from scratchnn_kernels.device import mover
 
 Array = npt.NDArray[Any]
 Context = Any
@@ -119,6 +120,16 @@ class Layer:
             param.dot = None if param.dot is None else param.dot.astype(dtype)
         for _, buffer in _named(self, Buffer):
             buffer.data = buffer.data.astype(dtype) if buffer.data.dtype.kind == "f" else buffer.data
+        return self
+
+    def to(self, device: str) -> "Layer":
+        """Move all parameters and buffers to "cpu" or "cuda"; returns the layer. Make the optimizer afterwards."""
+        move = mover(device)
+        for _, param in self.named_params():
+            param.data, param.grad = move(param.data), move(param.grad)
+            param.dot = None if param.dot is None else move(param.dot)
+        for _, buffer in _named(self, Buffer):
+            buffer.data = move(buffer.data)
         return self
 
     def zero_grad(self) -> None:

@@ -236,10 +236,22 @@ def updates() -> list[Case]:
     ]
 
 
+def losses() -> list[Case]:
+    x, t, p = 3 * normal(70, 9), normal(70, 9), abs(np.tanh(normal(70, 9)))
+    x[0, :3], t[0, :3], p[0, 3:5] = (0.5, 40, -40), (0.5, 1, 1), (0, 1)
+    divisors = [{}, {"divisor": 7}]
+    return [
+        Case(op, (x, p if op == "binary_cross_entropy" else t), divisor)
+        for op in ("squared_error", "absolute_error", "binary_cross_entropy")
+        for divisor in divisors
+    ] + [Case("squared_error", (normal(370, 370), normal(370, 370)))]
+
+
 CASES: dict[str, list[Case]] = {
     "elementwise.cu": elementwise(),
     "softmax.cu": softmaxes(),
-    "channel_sum.cu": [Case("channel_sum", (normal(5, 3, 17, 19),)), Case("channel_sum", (normal(1, 2, 1, 3),))],
+    "channel_sum.cu": [Case("channel_sum", (normal(5, 3, 17, 19),)), Case("channel_sum", (normal(5, 200, 1, 3),))],
+    "losses.cu": losses(),
     "max_pool2d.cu": pools(),
     "window.cu": windows(),
     "topk.cu": tops(),

@@ -1,7 +1,8 @@
 """Small faults in CUDA C++, made in its text: where one may be, and what it puts there.
 
 The sources are spaced in one way, which tells an operator from a template's bracket or a pointer's star: operators have
-spaces around them. Comments, preprocessor lines, templates' heads, assertions and PTX are left alone.
+spaces around them. Comments, preprocessor lines, templates' heads, assertions and what only a GPU compiles (PTX) are
+left alone.
 """
 
 import re
@@ -60,9 +61,10 @@ def _faults(text: str) -> Iterator[tuple[int, int, str, str]]:
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
     """(offset, line) of the lines that may be changed, without their comments."""
-    offset = 0
+    offset, only_on_a_gpu = 0, False
     for line in text.splitlines(keepends=True):
+        only_on_a_gpu = line.startswith("#elif __CUDA_ARCH__") or (only_on_a_gpu and not line.startswith("#endif"))
         left = LEFT_ALONE.search(line)
-        if left is None or left.start() > 0:
+        if not only_on_a_gpu and (left is None or left.start() > 0):
             yield offset, line if left is None else line[: left.start()]
         offset += len(line)

@@ -14,8 +14,9 @@ from compare import assert_bits, assert_close
 from cuda_cases import CASES, disagreement, truths
 from kernel_arguments import arguments
 from scratchnn.testing.strategies import floats
-from scratchnn_kernels import TABLE
+from scratchnn_kernels import TABLE, KernelError
 from scratchnn_kernels.cuda import SOURCES, stand_in
+from test_gpu import fragments
 from test_kernels import TOLERANCE, outcome
 
 OPS = [op for op, versions in TABLE.items() if "cuda" in versions]
@@ -70,3 +71,48 @@ def test_results_do_not_depend_on_the_order_of_threads(name: str, schedule: str)
 @pytest.mark.parametrize("name", CASES)
 def test_double_precision(name: str) -> None:
     check(name, np.float64)
+
+
+def test_the_fragments_of_the_gpu_test_multiply() -> None:
+    """test_gpu.py compares them with a tensor core; here, with a product."""
+    rng = np.random.default_rng(0)
+    a, b, c = (rng.integers(-8, 9, 32 * n).reshape(32, n) for n in (4, 2, 4))
+    left, right, plus = np.zeros((16, 8)), np.zeros((8, 8)), np.zeros((16, 8))
+    for lane in range(32):
+        g, t = divmod(lane, 4)
+        for i in range(4):
+            left[g + i % 2 * 8, t + i // 2 * 4], plus[g + i // 2 * 8, 2 * t + i % 2] = a[lane, i], c[lane, i]
+        right[t, g], right[t + 4, g] = b[lane]
+    product, found = left @ right + plus, fragments(drywarp, np.copy)[0].reshape(32, 4)
+    for lane in range(32):
+        g, t = divmod(lane, 4)
+        np.testing.assert_array_equal(found[lane], [product[g + i // 2 * 8, 2 * t + i % 2] for i in range(4)])
+
+
+def test_an_index_outside_its_plane_makes_nans() -> None:
+    plane, y = np.ones((1, 3, 2, 2), np.float32), np.ones((1, 3, 1, 2), np.float32)
+    for wrong in (-1, 4):
+        indices = np.array([[[[0, 3]], [[1, wrong]], [[2, 2]]]])
+        gathered = TABLE["max_pool2d_gather"]["cuda"](plane, indices)
+        np.testing.assert_array_equal(gathered[0, :, 0], [[1, 1], [1, np.nan], [1, 1]])
+        scattered = TABLE["max_pool2d_scatter"]["cuda"](y, indices, (2, 2))
+        np.testing.assert_array_equal(scattered.reshape(3, 4), [[1, 0, 0, 1], [np.nan] * 4, [0, 0, 2, 0]])
+
+
+def test_a_target_that_is_no_class_makes_its_row_nan() -> None:
+    for wrong in (-1, 3):
+        loss, dz = TABLE["softmax_cross_entropy"]["cuda"](np.zeros((3, 3), np.float32), np.array([0, wrong, 2]), 0.0)
+        assert np.isnan(loss).tolist() == [False, True, False]
+        assert np.isnan(dz).all(1).tolist() == [False, True, False]
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    huge = np.lib.stride_tricks.as_strided(np.zeros(1, np.float32), (2**31,), (0,))
+    with pytest.raises(KernelError, match="at most 2113929216 numbers in one"):
+        SOURCES["update.cu"].launch("sgd<{T}>", (1,), (1,), huge)
+    with pytest.raises(KernelError, match="does not fit into an int"):
+        SOURCES["update.cu"].launch("sgd<{T}>", (1,), (1,), np.zeros(1), 2**31)
+    with pytest.raises(KernelError, match=r"planes of \(6000, 2\) are too large for the shared memory"):
+        TABLE["max_pool2d_scatter"]["cuda"](np.ones((1, 1, 200, 1)), np.zeros((1, 1, 200, 1), int), (6000, 2))
+    with pytest.raises(KernelError, match="they must be contiguous"):
+        TABLE["sgd_update"]["cuda"](np.zeros(4)[::2], np.zeros(2), np.zeros(2), 0.1, 0.0, 0.0, False)

@@ -1,4 +1,4 @@
-"""No CUDA kernel has a data race: its cases once more, built for ThreadSanitizer, in a process of its own."""
+"""No CUDA kernel has a data race: a dozen of its cases, built for ThreadSanitizer, in a process of its own."""
 
 import pytest
 
@@ -14,7 +14,8 @@ from cuda_cases import CASES
 from scratchnn_kernels.cuda import stand_in
 
 with stand_in(drywarp), drywarp.checking(races=True):
-    for case in CASES[{name!r}]:
+    cases = CASES[{name!r}]
+    for case in cases[:: max(1, len(cases) // 12)]:
         case.run(case.impl, np.float32)
 """
 

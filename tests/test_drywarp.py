@@ -255,6 +255,16 @@ def test_arguments_are_checked() -> None:
             kernel((1,), (1,), args)
 
 
+def test_a_null_pointer_is_none_or_zero() -> None:
+    kernel = RawModule("__global__ void k(const float *x, int *y) { *y = x == nullptr; }").get_function("k")
+    for null in (None, np.uintp(0)):
+        y = np.zeros(1, np.int32)
+        kernel((1,), (1,), (null, y))
+        assert y[0] == 1
+    with pytest.raises(DrywarpError, match="argument 0 is i8"):
+        kernel((1,), (1,), (np.uintp(8), y))
+
+
 def test_one_array_given_twice_is_one_memory() -> None:
     x = floats(8)
     run("if (threadIdx.x < 8) p1[threadIdx.x] = p0[threadIdx.x] + 1;", x, x)

@@ -57,6 +57,16 @@ def test_what_the_wrong_one_answers_is_what_the_readme_shows():
     assert re.sub(r"\d{5}\b", "", shown) in re.sub(r"\d{5}\b", "", done.stderr)  # the last digits are the processor's
 
 
+def test_the_emulator_s_example_runs_and_its_bugs_are_seen():
+    code = block("drywarp: CUDA kernels without a GPU")
+    assert run(code).returncode == 0
+    without_barrier = run(code.replace("  __syncthreads();\n", ""))
+    assert "AssertionError" in without_barrier.stderr
+    too_many = run(code.replace("(64,), (x, y, np.int32(64))", "(65,), (x, y, np.int32(65))"))
+    assert "block (0,0,0) thread (64,0,0): a bad memory access" in too_many.stderr
+    assert "byte 256 of argument 0, which has 256" in too_many.stderr
+
+
 def test_the_table_is_what_the_results_make_it():
     done = subprocess.run([sys.executable, ROOT / "docs" / "generate.py", "--check"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

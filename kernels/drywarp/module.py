@@ -148,6 +148,8 @@ class _Arguments:
         else:  # as CuPy: a plain int is 64 bits, a plain float a double
             value = np.array([arg])
             came = f"{'f' if value.dtype.kind == 'f' else 'i'}{value.nbytes}"
+            if parameter.kind == "p" and came == "i8" and not value:
+                came = "p8"  # a null pointer
         if came != f"{parameter.kind}{parameter.size}":
             raise DrywarpError(
                 f"{self.kernel}: argument {place} is {came}, the kernel declares {parameter.kind}{parameter.size} "

@@ -9,6 +9,7 @@ exact also for a large |x|. Where the branch depends on x, it depends on x's rea
 """
 
 from scratchnn_kernels import check, memory
+from scratchnn_kernels import losses_cuda as cuda
 from scratchnn_kernels.activations import sigmoid, softplus
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import Kernel, array_module, choose, register
@@ -81,6 +82,16 @@ def _cpu(loop: str, operations: int) -> Kernel:
     return kernel
 
 
-register("squared_error", reference=_squared_error_reference, cpu=_cpu("squared_error", 4))
-register("absolute_error", reference=_absolute_error_reference, cpu=_cpu("absolute_error", 4))
-register("binary_cross_entropy", reference=_binary_cross_entropy_reference, cpu=_cpu("binary_cross_entropy", 40))
+register(
+    "squared_error", reference=_squared_error_reference, cpu=_cpu("squared_error", 4), cuda=cuda.loss("SquaredError")
+)
+register(
+    "absolute_error",
+    reference=_absolute_error_reference,
+    cpu=_cpu("absolute_error", 4),
+    cuda=cuda.loss("AbsoluteError"),
+)
+register(
+    "binary_cross_entropy", reference=_binary_cross_entropy_reference, cpu=_cpu("binary_cross_entropy", 40),
+    cuda=cuda.loss("BinaryCrossEntropy"),
+)  # fmt: skip

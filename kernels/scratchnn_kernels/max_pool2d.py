@@ -5,6 +5,7 @@
     max_pool2d_scatter out[n,c,u,v] = sum of y[n,c,i,j] over index[n,c,i,j] = u*W + v; max_pool2d's gradient
     max_unpool2d       the same scatter where each winner is written once, for indices of non-overlapping windows
 
+On a GPU, an index outside of its plane is no error but makes NaNs: of what it gathers, of the plane it scatters to.
 Padding counts as -inf and never wins. Of equal values the first in the window (row by row) wins: the gradient there is
 an element of the subdifferential. A NaN wins over everything, so it propagates.
 """

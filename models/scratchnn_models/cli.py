@@ -31,12 +31,14 @@ def main() -> None:
 def _explained(error: Exception) -> int:
     """Say in one message what ended the command; returns the exit code."""
     from scratchnn.errors import ScratchnnError  # brings NumPy along: not before something has gone wrong
+    from scratchnn_kernels.device import DeviceError, explained
     from scratchnn_models.errors import Incomparable, Interrupted
 
-    if not isinstance(error, ScratchnnError):
+    message = str(error) if isinstance(error, ScratchnnError | DeviceError) else explained(error)
+    if message is None:
         raise error
-    typer.echo(str(error) if isinstance(error, Interrupted) else f"error: {error}", err=True)
-    codes = {Interrupted: 130, Incomparable: 2}
+    typer.echo(message if isinstance(error, Interrupted) else f"error: {message}", err=True)
+    codes: dict[type[Exception], int] = {Interrupted: 130, Incomparable: 2}
     return codes.get(type(error), 1)
 
 
@@ -95,6 +97,7 @@ def train(
     hash_every: opt.HashEvery = None,
     deterministic: opt.Deterministic = False,
     exact: opt.Exact = False,
+    device: opt.Device = None,
     results: opt.Results = None,
     json: Json = False,
 ) -> None:
@@ -105,7 +108,7 @@ def train(
     from scratchnn_models import train as training
 
     changes = _given(epochs=epochs, batch_size=batch_size, lr=lr, data=data, settings=settings or None)
-    manner = _given(hash_every=hash_every, deterministic=deterministic or None, exact=exact or None)
+    manner = _given(hash_every=hash_every, deterministic=deterministic or None, exact=exact or None, device=device)
     if resume is not None and (changes or manner or _given(out=out, seed=seed, seeds=seeds, results=results)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
     if seed is not None and seeds is not None:

@@ -28,7 +28,7 @@ def examine() -> list[Finding]:
         Finding("processor", True, f"{processor()}, {os.cpu_count()} cores"),
         _numpy(),
         *_numba(),
-        _cupy(),
+        _gpu(),
         _package("torch", "opponent and oracle only", "pip install 'scratchnn[bench]'"),
         *_data(),
         _disk(),
@@ -53,13 +53,10 @@ def _numba() -> list[Finding]:
     return [Finding("numba", True, version("numba")), Finding("kernels", True, state)]
 
 
-def _cupy() -> Finding:
-    if find_spec("cupy") is None:
-        return Finding(
-            "gpu", False, "no CuPy (optional); for an NVIDIA GPU: pip install 'scratchnn[cuda13]', or cuda12"
-        )
-    names = ("cupy-cuda13x", "cupy-cuda12x", "cupy")
-    return Finding("gpu", True, "CuPy " + next((v for name in names if (v := _version(name))), "of unknown version"))
+def _gpu() -> Finding:
+    from scratchnn_kernels.device import gpu_state
+
+    return Finding("gpu", *gpu_state())
 
 
 def _package(name: str, purpose: str, get: str) -> Finding:

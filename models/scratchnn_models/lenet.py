@@ -22,6 +22,8 @@ from scratchnn.data import Dataset
 from scratchnn.layer import Array, Context, Tangent
 from scratchnn.random import stream
 from scratchnn.schedules import warmup_cosine
+from scratchnn_kernels import array_module
+from scratchnn_kernels.device import mover, to_cpu
 from scratchnn_models import recipes
 from scratchnn_models.augment import Distortion, distort
 from scratchnn_models.batches import Batches, parts, scaled
@@ -100,9 +102,11 @@ class Recipe:
 class Training:
     """LeNet learns to name the classes of a labelled data set: the task of the loop."""
 
-    def __init__(self, recipe: Recipe, seed: int, data: Dataset) -> None:
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset, device: str = "cpu") -> None:
         self.recipe, self.seed, self.data = recipe, seed, data
+        self.move = mover(device)
         self.net = LeNet(data.train_images.shape[1], len(data.classes), rng=stream(seed, "init"))
+        self.net.to(device)
         self.optimizer = optim.Adam(self.net.params(), recipe.lr)
         self.distortion = Distortion(recipe.rotation, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
         self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
@@ -111,7 +115,7 @@ class Training:
 
     def train_step(self, step: int) -> dict[str, float]:
         """Adam on the cross-entropy of one batch of distorted images."""
-        x, target = self.batch(step)
+        x, target = map(self.move, self.batch(step))
         warmup = int(self.recipe.warmup * self.steps)
         self.optimizer.lr = warmup_cosine(step, lr=self.recipe.lr, total=self.steps, warmup=warmup)
         scores, ctx = self.net.forward(x, train=True)
@@ -155,8 +159,9 @@ def example(batch_size: int) -> tuple[LeNet, Array]:
 
 
 def predict(net: LeNet, images: Array, batch_size: int = 500) -> Array:
-    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode."""
-    return np.concatenate([net.forward(prepared(part))[0] for part in parts(images, batch_size)])
+    """Scores [N,classes] of uint8 images [N,C,H,W], in evaluation mode; computed where the net is."""
+    xp = array_module(next(net.params()).data)
+    return np.concatenate([to_cpu(net.forward(xp.asarray(prepared(part)))[0]) for part in parts(images, batch_size)])
 
 
 def prepared(images: Array) -> Array:

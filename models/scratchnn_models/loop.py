@@ -16,6 +16,8 @@ from scratchnn import plot
 from scratchnn.checkpoint import Checkpoint
 from scratchnn.errors import FileError, ScratchnnError
 from scratchnn.layer import Array, Layer
+from scratchnn_kernels import array_module
+from scratchnn_kernels.device import to_cpu
 from scratchnn_models import hashes
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.progress import Progress
@@ -77,7 +79,7 @@ def fit(task: Task, run: Run, title: str) -> float:
             _measure(task, run, meter, progress, done)
             now = time.monotonic()
             if interrupt or done == task.steps or done % task.steps_per_epoch == 0 or now - saved_at > SAVE_EVERY:
-                run.save(done, task.tensors(), {"seconds": seconds + now - began, "meter": meter.sums})
+                run.save(done, _on_cpu(task.tensors()), {"seconds": seconds + now - began, "meter": meter.sums})
                 saved_at = now
             if interrupt and done < task.steps:
                 raise Interrupted(f"stopped after step {done} of {task.steps}, saved in {run.folder}")
@@ -88,7 +90,7 @@ def _hash(task: Task, run: Run, done: int) -> None:
     """Record what all tensors are after every so many steps, if the run was begun so."""
     every = run.config.get("hash_every")
     if every and done % every == 0:
-        run.log_hashes({"step": done, "hashes": hashes.of(task.tensors())})
+        run.log_hashes({"step": done, "hashes": hashes.of(_on_cpu(task.tensors()))})
 
 
 def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: int) -> None:
@@ -134,7 +136,11 @@ def _restore(own: Mapping[str, Array], saved: Mapping[str, Array], run: Run) -> 
     if wrong:
         raise ScratchnnError(f"{run.checkpoints}: the checkpoint is of another network; {', '.join(wrong)} do not fit")
     for name, array in own.items():
-        array[...] = saved[name]
+        array[...] = array_module(array).asarray(saved[name])
+
+
+def _on_cpu(tensors: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: to_cpu(array) for name, array in tensors.items()}
 
 
 def _progress(saved: Checkpoint, task: Task, run: Run) -> tuple[float, "_Meter"]:

@@ -38,6 +38,9 @@ HashEvery = Annotated[
     typer.Option(min=1, help="Steps between two lines of hashes.jsonl, for `scratchnn compare`.", show_default="none"),
 ]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help=DETERMINISTIC)]
+Device = Annotated[
+    Literal["cpu", "cuda"] | None, typer.Option(help="cuda: an NVIDIA GPU, by CuPy.", show_default="cpu")
+]
 Exact = Annotated[bool, typer.Option("--exact", help=EXACT)]
 Results = Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")]
 Precision = Annotated[Literal["float32", "float64"], typer.Option("--dtype", help="Whose kernels to compile.")]

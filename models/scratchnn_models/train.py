@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,6 +15,7 @@ import scratchnn_kernels as kernels
 from scratchnn import data
 from scratchnn.errors import FileError, ScratchnnError
 from scratchnn.weights import load_weights, save_weights
+from scratchnn_kernels.device import mover
 from scratchnn_models import catalog, recipes, results
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.loop import Task, fit
@@ -29,7 +31,8 @@ def begun(
 ) -> dict[str, Any]:  # fmt: skip
     """Train `model` by its recipe with these changes; returns what it reports.
 
-    `manner` may hold hash_every, deterministic and exact: they change no recipe, and a resumed run goes on with them.
+    `manner` may hold hash_every, deterministic, exact and device: they change no recipe, and a resumed run goes on
+    with them.
     """
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
     run, task = _new(model, changes, seed, folder, manner or {})
@@ -117,14 +120,26 @@ def _new(model: str, changes: dict[str, Any], seed: int, folder: Path, manner: d
     """The folder comes last: a run that cannot begin leaves nothing behind."""
     of = catalog.module(model)
     recipe = recipes.changed(of.Recipe(), changes)
-    task = of.Training(recipe, seed, _dataset(of, recipe))
+    task = _task(of, recipe, seed, manner)
     return Run.create(folder, {"model": model, "seed": seed, **manner, "recipe": asdict(recipe)}), task
 
 
 def _continued(run: Run) -> dict[str, Any]:
     of = catalog.module(run.config["model"])
     recipe = _recipe(of, run)
-    return run.result() or _completed(run, of.Training(recipe, run.config["seed"], _dataset(of, recipe)))
+    return run.result() or _completed(run, _task(of, recipe, run.config["seed"], run.config))
+
+
+def _task(of: ModuleType, recipe: Any, seed: int, manner: dict[str, Any]) -> Task:
+    """The model's task, on the device that the run's manner names."""
+    device, where = manner.get("device", "cpu"), {}
+    mover(device)  # no data is fetched for a device that is not there
+    if device != "cpu":
+        if "device" not in signature(of.Training).parameters:
+            raise ScratchnnError(f"{of.__name__.rsplit('.')[-1]} trains on the CPU only")
+        where = {"device": device}
+    task: Task = of.Training(recipe, seed, _dataset(of, recipe), **where)
+    return task
 
 
 def _recipe(of: ModuleType, run: Run) -> Any:
@@ -160,6 +175,8 @@ def _command(*arguments: str) -> str:
 def _completed(run: Run, task: Task) -> dict[str, Any]:
     model, seed = run.config["model"], run.config["seed"]
     seconds = fit(task, run, model)
+    if run.config.get("device", "cpu") != "cpu":
+        task.net.to("cpu")  # files and pictures are made of NumPy arrays
     save_weights(task.net, run.folder / "weights.safetensors")
     task.draw(run)
     report = {

@@ -147,6 +147,8 @@ def _argument(a: Any, like: Array) -> Any:
         return np.int32(a)
     if isinstance(a, float):
         return like.dtype.type(a)
-    if a is not None and a.size > MOST:
+    if a is None:
+        return np.uintp(0)  # the null pointer; older versions of CuPy pass no address for None
+    if a.size > MOST:
         raise KernelError(f"an array is {describe(a)}; the CUDA kernels take at most {MOST} numbers in one")
     return a

@@ -1,0 +1,30 @@
+// Losses between numbers and targets: every number is visited once. The formulas are those of losses.py.
+#include "reduce.cuh"
+#include "sum_parts.cuh"
+
+struct SquaredError {
+  template <class T> static __device__ T term(T x, T t) { return (x - t) * (x - t); }
+  template <class T> static __device__ T slope(T x, T t) { return 2 * (x - t); }
+};
+struct AbsoluteError {
+  template <class T> static __device__ T term(T x, T t) { return x > t ? x - t : t - x; }
+  template <class T> static __device__ T slope(T x, T t) { return T(x > t) - T(x < t); }
+};
+struct BinaryCrossEntropy {
+  template <class T> static __device__ T term(T x, T t) { return log1p(exp(x > 0 ? -x : x)) + x * (T(x > 0) - t); }
+  template <class T> static __device__ T slope(T x, T t) {
+    T e = exp(x > 0 ? -x : x);  // never overflows
+    return (x > 0 ? T(1) : e) / (1 + e) - t;
+  }
+};
+
+// dx = slope * share, and a block's sum of terms * share.
+template <class T, class F> __global__ void loss(const T *x, const T *target, T *dx, T *part, int count, T share) {
+  T sum = 0;
+  for (int i = thread_of_grid(); i < count; i += gridDim.x * 256) {
+    sum += F::term(x[i], target[i]);
+    dx[i] = F::slope(x[i], target[i]) * share;
+  }
+  sum = group_reduce<256, Sum>(sum);
+  if (threadIdx.x == 0) part[blockIdx.x] = sum * share;
+}
