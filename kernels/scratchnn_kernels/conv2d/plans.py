@@ -178,9 +178,12 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
     top, left = (0, 0) if frame.copied else (frame.first_row, frame.first_col)
     (d, e), group_in, group_out = window.dilation, c // groups, o // groups
 
-    by_tap = group_in < taps_w  # the rows of tiles are the taps of a kernel's row, else the channels
-    across, step = (group_in, channel) if by_tap else (taps_w, e * col)
-    run, run_stride = (taps_w, e * col) if by_tap else (group_in, channel)
+    together = groups == 1 and e * col == c * channel  # the channels of neighbouring taps lie side by side
+    by_tap = group_in < taps_w  # else the rows of tiles are the taps of a kernel's row, or the channels
+    across, step = (1, 0) if together else (group_in, channel) if by_tap else (taps_w, e * col)
+    run, run_stride = (
+        (taps_w * c, channel) if together else (taps_w, e * col) if by_tap else (group_in, channel)
+    )  # fmt: skip
     starts = [(top + k * d) * row + left * col + a * step for k in range(taps) for a in range(across)]
     sum_rows = max(1, min(rows, SUMMED_PIXELS // ow))
     pixels = [i * frame.step_row * row + j * frame.step_col * col for i in range(sum_rows) for j in range(ow)]
@@ -189,8 +192,11 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
         o * oh * ow, ow * o, o, group_out, group_in, groups, block, oh, rows, pieces, sum_rows, ow, len(starts), run,
         run_stride,
     )  # fmt: skip
-    sums = np.arange(o * group_in * taps * taps_w).reshape(groups, taps, across, run, group_out)
-    order = sums.transpose(0, 4, *((2, 1, 3) if by_tap else (3, 1, 2)))  # [G,O/G,C/G,K,L]
+    sums = np.arange(o * group_in * taps * taps_w)  # [G,K,L,C/G,O/G], or by taps [G,K,C/G,L,O/G]
+    if by_tap and not together:
+        order = sums.reshape(groups, taps, group_in, taps_w, group_out).transpose(0, 4, 2, 1, 3)
+    else:
+        order = sums.reshape(groups, taps, taps_w, group_in, group_out).transpose(0, 4, 3, 1, 2)
     return WeightPlan(
         frame, cut, np.array(starts, np.int64), np.array(pixels, np.int64),
         np.arange(sum_rows * ow, dtype=np.int64) * o,

@@ -29,7 +29,7 @@ from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
 
 FEW = 8  # channels: at most half of the lanes of a vector
 MANY = 16  # channels: vectors are half empty below
-WIDE = 12  # pixels of a row that fill most of a vector
+WIDE = 24  # pixels of a row that fill vectors of the planes
 LARGE = 160  # products of a window's sum for each pixel that the Fourier transform needs, padding included
 FULL = 0.5  # of the outputs of Winograd's tiles that must be wanted
 
