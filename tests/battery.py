@@ -264,12 +264,13 @@ def _rare(op: str) -> list[Any]:
 
 
 def _shared(call: Callable[[], Any]) -> None:
-    """A call whose kernels split their work, however little it is."""
-    from scratchnn_kernels import threads
+    """A call whose kernels split their work, however little it is; what no thread writes is no number."""
+    from scratchnn_kernels import memory, threads
 
     before = threads.get_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "LEAST_WORK", 0)
+        patch.setattr(memory, "empty", lambda shape, dtype: np.full(shape, np.nan).astype(dtype))
         threads.set_threads(3)
         try:
             call()
