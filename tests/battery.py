@@ -224,10 +224,7 @@ def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
 
     found = []
     for op in [op for op in kernel_arguments.ARGUMENTS if _asked(f"frozen[{op}]", words)]:
-        calls = _examples(kernel_arguments.ARGUMENTS[op], examples)
-        if op in ("softmax", "softmax_grad"):  # chance alone rarely has blocks of lines, and several of them
-            x = np.random.default_rng(0).standard_normal((3, 4, 3))
-            calls.append(kernel_arguments.Call((x, x[::-1])[: 1 + (op == "softmax_grad")], {"axis": 1}))
+        calls = [*_examples(kernel_arguments.ARGUMENTS[op], examples), *_rare(op)]
         for i, call in enumerate(calls):
             truth = test_kernels.outcome(op, call, "reference")
             impls = [impl for known, impl in test_kernels.ALL if known == op]
@@ -253,14 +250,28 @@ def _channels_last(call: Any) -> Any:
     return call._replace(args=tuple(map(laid, call.args)))
 
 
+def _rare(op: str) -> list[Any]:
+    """Arguments that chance alone rarely draws: several blocks of lines, more than a block, and interleaved axes."""
+    from kernel_arguments import Call
+
+    draw = np.random.default_rng(0).standard_normal
+    if op in ("softmax", "softmax_grad"):
+        pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
+        return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
+    if op == "normalize_grad":
+        return [Call((draw((2, 3, 2, 3)), draw((2, 3, 2, 3)), draw((1, 3, 1, 3)), (0, 2)), {"centred": True})]
+    return []
+
+
 def _shared(call: Callable[[], Any]) -> None:
-    """A call whose kernels split their work, however little it is."""
-    from scratchnn_kernels import threads
+    """A call whose kernels split their work, however little it is; what no thread writes is no number."""
+    from scratchnn_kernels import memory, threads
 
     before = threads.get_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "LEAST_WORK", 0)
-        threads.set_threads(2)
+        patch.setattr(memory, "empty", lambda shape, dtype: np.full(shape, np.nan).astype(dtype))
+        threads.set_threads(3)
         try:
             call()
         finally:
