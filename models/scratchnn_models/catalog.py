@@ -12,6 +12,7 @@ MODELS = {
     "conv_ae": "strided convolutions to a code and back; superresolution (Masci et al. 2011)",
     "sparse_ae": "penalties on the activations side by side: L1, L2, KL (Ng 2011)",
     "k_sparse_ae": "of 1000 units, only the k largest speak (Makhzani & Frey 2013)",
+    "anomaly": "an autoencoder that never saw one class, and how well it tells (Sakurada & Yairi 2014)",
     "vae": "the variational autoencoder on binarised digits (Kingma & Welling 2014)",
     "kl_weights": "what the weight of the KL term does to a latent space, and its collapse",
     "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
