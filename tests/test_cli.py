@@ -16,7 +16,7 @@ from scratchnn_models.catalog import MODELS
 from scratchnn_models.run import Run
 from tiny_run import in_the_place_of_mnist, scratchnn
 
-COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "compare", "check", "audit", "shapes", "data")
+COMMANDS = ("list", "doctor", "summary", "train", "evaluate", "morph", "compare", "check", "audit", "shapes", "data")
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -142,6 +142,12 @@ def test_evaluate(trained: tuple[Path, dict[str, Any]]) -> None:
     }
 
 
+def test_morph_wants_a_model_with_a_code(trained: tuple[Path, dict[str, Any]]) -> None:
+    for model, problem in (("vae", "is a run of lenet, not of vae"), ("lenet", "LeNet has no one code to go through")):
+        done = scratchnn("morph", model, trained[0])
+        assert done.returncode == 1 and problem in done.stderr and not done.stdout
+
+
 def test_data(tmp_path: Path) -> None:
     done = scratchnn("data", "mnist", "--json", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
@@ -204,6 +210,7 @@ def test_several_seeds_and_their_record(tmp_path: Path) -> None:
         ("train lenet --set spin=3", 1, "error: --set spin=3: NAME=VALUE is expected, with a name among data, epochs"),
         ("train pca --epochs 3", 1, "error: this model's recipe has no epochs; it has data, code, validation"),
         ("shapes conv", 1, "error: 'conv' is no convolution; \"conv 3x3 s2 p1 d2 3->16\" or"),
+        ("morph vae nowhere", 1, "error: nowhere holds no run: config.toml cannot be read"),
         ("train", 2, "Missing argument 'model'"),
         ("trian", 2, "No such command 'trian'"),
         ("train lenet --epoch 3 --nonsense", 2, "No such option"),

@@ -59,7 +59,7 @@ class Training:
     steps_per_epoch = 500
 
     def __init__(self, recipe: Recipe, seed: int, data: None = None) -> None:
-        self.recipe, self.seed = recipe, seed
+        self.recipe, self.seed, self.data = recipe, seed, data
         self.net = VAE("mlp", recipe.hidden, recipe.latent, shapes2d.SIDE, rng=stream(seed, "init"))
         self.optimizer = optim.Adam(self.net.params(), recipe.lr)
         self.steps = self.steps_per_epoch * recipe.epochs

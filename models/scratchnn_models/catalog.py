@@ -12,9 +12,11 @@ MODELS = {
     "conv_ae": "strided convolutions to a code and back; superresolution (Masci et al. 2011)",
     "sparse_ae": "penalties on the activations side by side: L1, L2, KL (Ng 2011)",
     "k_sparse_ae": "of 1000 units, only the k largest speak (Makhzani & Frey 2013)",
+    "anomaly": "an autoencoder that never saw one class, and how well it tells (Sakurada & Yairi 2014)",
     "vae": "the variational autoencoder on binarised digits (Kingma & Welling 2014)",
     "kl_weights": "what the weight of the KL term does to a latent space, and its collapse",
     "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
+    "wae": "codes pulled onto the prior together, by MMD or an adversary (Tolstikhin et al. 2018)",
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
 }
 

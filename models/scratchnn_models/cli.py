@@ -149,6 +149,27 @@ def evaluate(
 
 
 @app.command()
+def morph(
+    model: Model,
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run of it.")],
+    start: Annotated[str, typer.Option("--from", help="Class of the first image.")] = "7",
+    end: Annotated[str, typer.Option("--to", help="Class of the last image.")] = "8",
+    json: Json = False,
+) -> None:
+    """From one test image to another through an autoencoder's codes, as a strip and a GIF, beside blended pixels."""
+    from scratchnn.errors import ScratchnnError
+    from scratchnn_models import morph as morphing
+    from scratchnn_models import train as training
+
+    done, task = training.finished(run)
+    if done.config["model"] != model:
+        raise ScratchnnError(f"{run} is a run of {done.config['model']}, not of {model}")
+    made = [str(path) for path in morphing.picture(task.net, task.data, (start, end), run)]
+    _show({"pictures": made})
+    _end(json, {"model": model, "run": str(run), "pictures": made})
+
+
+@app.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run begun with --hash-every.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another one.")],

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from scratchnn import plot
 from scratchnn.checkpoint import Checkpoint
@@ -31,6 +31,7 @@ class Task(Protocol):
     """A model in training."""
 
     net: Layer  # all that is trained; several networks as its parts
+    data: Any  # what it is trained on
     steps: int
     steps_per_epoch: int
 

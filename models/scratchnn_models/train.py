@@ -73,16 +73,22 @@ def over_seeds(
 
 def evaluated(folder: Path, threads: int | None) -> dict[str, Any]:
     """Test the weights of a finished run again."""
+    run, task = finished(folder)
+    with conducted(run.config, threads):
+        return {"model": run.config["model"], "run": str(folder), **task.test()}
+
+
+def finished(folder: Path) -> tuple[Run, Task]:
+    """A finished run and its task, with the weights that it wrote."""
     run = Run.reopen(folder)
     model = run.config["model"]
     of = catalog.module(model)
     recipe = _recipe(of, run)
     if run.result() is None:
         raise FileError(f"{folder} is not finished; go on with: {_command(*_resuming(model, folder, None))}")
-    task = of.Training(recipe, run.config["seed"], _dataset(of, recipe))
+    task: Task = of.Training(recipe, run.config["seed"], _dataset(of, recipe))
     load_weights(task.net, folder / "weights.safetensors")
-    with conducted(run.config, threads):
-        return {"model": model, "run": str(folder), **task.test()}
+    return run, task
 
 
 @contextmanager
