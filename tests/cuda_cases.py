@@ -208,6 +208,7 @@ def convolutions() -> list[Case]:
         *trio(1, 140, (7, 6), 132, (1, 2), stride=2, large=True),
         *trio(2, 4, (20, 17), 20, (3, 3), stride=(3, 2), dilation=(3, 4), padding=4),
         *trio(2, 3, (6, 5), 4, (1, 1), stride=3),
+        *trio(2, 4, (18, 17), 6, (2, 2), groups=2),  # a weight gradient in parts
     ]
 
 
@@ -217,6 +218,7 @@ def tensor_convolutions() -> list[Case]:
         *trio(3, 3, (13, 11), 6, (3, 2), padding=(1, 0), impl="cuda_tf32"),
         *trio(2, 18, (9, 10), 150, (2, 3), groups=2, **mixed),
         *trio(1, 70, (7, 6), 5, (1, 1), impl="cuda_tf32"),
+        *trio(2, 4, (18, 17), 6, (2, 2), groups=2, impl="cuda_tf32"),
     ]
 
 

@@ -2,9 +2,9 @@
 
     python tests/mutate_cuda.py [--only FILE ...] [--sample N] [--results FILE]
 
-Each mutant is compiled for float and runs the cases of cuda_cases.py in the emulator, under three schedules, in a
-process of its own. `cuda_mutation_survivors.toml` says of a mutant that lives why it computes
-the same; one that it does not name makes the command fail, as does a score below nine tenths.
+Each mutant is compiled, for float where double has no code of its own, and runs the cases of cuda_cases.py in the
+emulator, under three schedules, in a process of its own. `cuda_mutation_survivors.toml` says of a mutant that lives why
+it computes the same; one that it does not name makes the command fail, as does a score below nine tenths.
 """
 
 import argparse
@@ -27,7 +27,11 @@ from cuda_cases import CASES, disagreement, truths
 from cuda_mutants import Mutant, mutants_of
 from mutate import commit
 from scratchnn_kernels.cuda import SOURCES, source, stand_in
-from test_cuda import test_a_target_that_is_no_class_makes_its_row_nan, test_an_index_outside_its_plane_makes_nans
+from test_cuda import (
+    test_a_target_that_is_no_class_makes_its_row_nan,
+    test_an_index_outside_its_plane_makes_nans,
+    test_division_by_multiplication,
+)
 
 REASONS = Path(__file__).parent / "cuda_mutation_survivors.toml"
 SCHEDULES = ("forward", "backward by warps", "random")
@@ -40,8 +44,11 @@ SHOWN_BY = {
     "sum_parts.cuh": ["channel_sum.cu"], "tile.cuh": ["linear.cu"], "tensor_tile.cuh": ["conv2d_tf32.cu"],
     "tensor_core.cuh": ["conv2d_tf32.cu"], "convolution.cuh": ["conv2d.cu"],
 }  # fmt: skip
+# Those that have code of their own for double; the others are mutated for float alone.
+TYPES = {"topk.cu": ("float", "double")}
 # What no reference says: tests of their own.
 BESIDES = {
+    "conv2d.cu": [test_division_by_multiplication],
     "max_pool2d.cu": [test_an_index_outside_its_plane_makes_nans],
     "softmax.cu": [test_a_target_that_is_no_class_makes_its_row_nan],
 }
@@ -58,7 +65,7 @@ class Copies:
         source.HEADERS = folder
         for one in SOURCES.values():
             one.path = folder / one.path.name
-            one.types = ("float",)
+            one.types = TYPES.get(one.path.name, ("float",))
 
     def put(self, mutant: Mutant) -> None:
         self.paths[mutant.file].write_text(mutant.text)
@@ -95,12 +102,13 @@ def complaint_of(name: str, expected: list[list[np.ndarray]]) -> str | None:
     for schedule in SCHEDULES:
         with drywarp.checking(schedule):
             for case, truth in zip(CASES[name], expected, strict=True):
-                try:
-                    found = case.run(case.impl, np.float32)
-                except drywarp.DrywarpError as error:
-                    return str(error)
-                if complaint := disagreement(case, found, truth, np.float32):
-                    return complaint
+                for dtype in (np.float32, np.float64)[: len(SOURCES[name].types)]:
+                    try:
+                        found = case.run(case.impl, dtype)
+                    except drywarp.DrywarpError as error:
+                        return str(error)
+                    if complaint := disagreement(case, found, truth, dtype):
+                        return complaint
             for check in BESIDES.get(name, ()):
                 try:
                     check()

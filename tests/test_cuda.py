@@ -116,3 +116,26 @@ def test_what_does_not_fit_is_refused() -> None:
         TABLE["max_pool2d_scatter"]["cuda"](np.ones((1, 1, 200, 1)), np.zeros((1, 1, 200, 1), int), (6000, 2))
     with pytest.raises(KernelError, match="they must be contiguous"):
         TABLE["sgd_update"]["cuda"](np.zeros(4)[::2], np.zeros(2), np.zeros(2), 0.1, 0.0, 0.0, False)
+
+
+def test_division_by_multiplication() -> None:
+    """For divisors of all sizes, at and beside their multiples up to the largest int."""
+    code = """
+    __global__ void quotients(const int *n, const int *d, int *q, int count) {
+      int i = blockIdx.x * blockDim.x + threadIdx.x;
+      if (i < count) q[i] = Divisor(d[i]).of(n[i]);
+    }"""
+    most = 2**31 - 1
+    divisors = [1, 2, 3, 5, 7, 9, 25, 31, 224, 784, 1000, 4097, 50176, 65537, 10**6 + 3, 2**30, 2**30 + 1, most]
+    pairs = [
+        (n, d)
+        for d in divisors
+        for k in (1, 2, most // d // 3, most // d)
+        for n in (k * d - 1, k * d)
+        if 0 <= n <= most
+    ]
+    n, d = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
+    q = drywarp.empty(len(n), np.int32)
+    module = drywarp.RawModule(SOURCES["conv2d.cu"].text() + code, name_expressions=["quotients"])
+    module.get_function("quotients")((-(-len(n) // 64),), (64,), (n, d, q, np.int32(len(n))))
+    np.testing.assert_array_equal(q, n // d)

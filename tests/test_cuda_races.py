@@ -3,7 +3,7 @@
 import pytest
 
 from cuda_cases import CASES
-from test_drywarp import with_race_detector
+from test_drywarp_launches import with_race_detector
 
 PROGRAM = """
 import sys
