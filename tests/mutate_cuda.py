@@ -16,6 +16,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
