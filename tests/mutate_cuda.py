@@ -9,12 +9,14 @@ it computes the same; one that it does not name makes the command fail, as does 
 
 import argparse
 import json
+import math
 import os
 import random
 import resource
 import shutil
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +37,7 @@ from test_cuda import (
 
 REASONS = Path(__file__).parent / "cuda_mutation_survivors.toml"
 SCHEDULES = ("forward", "backward by warps", "random")
-PATIENCE = 20  # seconds of processor time for a mutant
+PATIENCE = 4  # times as long as the good code may a mutant compute
 ENOUGH = 0.9
 SEEN, UNSEEN, NO_CODE = 1, 0, 2
 # Which sources show what a header does; a `.cu` file shows itself.
@@ -77,8 +79,9 @@ def _conv_headers() -> list[Path]:
     return [path for one in SOURCES.values() for path in one.path.parent.glob("*.cuh")]
 
 
-def launched_only(name: str, expected: list[list[np.ndarray]]) -> None:
-    """Run the cases on the good code, and let the source keep the kernels that were launched."""
+def launched_only(name: str, expected: list[list[np.ndarray]]) -> float:
+    """Run the cases on the good code, and let the source keep the kernels that were launched; the seconds it took."""
+    began = time.process_time()
     used: dict[str, None] = {}
     launch = source.Source.launch
 
@@ -95,6 +98,7 @@ def launched_only(name: str, expected: list[list[np.ndarray]]) -> None:
         raise SystemExit(f"{name} fails without a mutant: {complaint}")
     SOURCES[name].kernels = tuple(used)
     SOURCES[name]._modules.clear()
+    return time.process_time() - began
 
 
 def complaint_of(name: str, expected: list[list[np.ndarray]]) -> str | None:
@@ -117,11 +121,11 @@ def complaint_of(name: str, expected: list[list[np.ndarray]]) -> str | None:
     return None
 
 
-def fate(names: list[str], expected: dict[str, list[list[np.ndarray]]]) -> int:
+def fate(names: list[str], expected: dict[str, list[list[np.ndarray]]], seconds: int) -> int:
     """SEEN, UNSEEN or NO_CODE; in a child, because a fault may loop for ever or end the process."""
     child = os.fork()
     if child == 0:
-        resource.setrlimit(resource.RLIMIT_CPU, (PATIENCE, PATIENCE))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))  # it may loop for ever
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
         outcome = SEEN
         try:
@@ -151,18 +155,19 @@ def run(mutants: list[Mutant], copies: Copies, keep: Callable[[dict[str, Any]], 
     """Per file: how many were made and killed, and those that live with their change; `keep` gets them on the way."""
     rows: dict[str, dict[str, Any]] = {}
     expected: dict[str, list[list[np.ndarray]]] = {}
+    took: dict[str, float] = {}
     for made, mutant in enumerate(mutants, 1):
         names = SHOWN_BY.get(mutant.file, [mutant.file])
         for name in names:
             if name not in expected:
                 expected[name] = truths(name)
-                launched_only(name, expected[name])
+                took[name] = launched_only(name, expected[name])
         if rows and mutant.file not in rows:
             keep(rows)
         row = rows.setdefault(mutant.file, {"mutants": 0, "killed": 0, "survivors": {}})
         good = copies.paths[mutant.file].read_text()
         copies.put(mutant)
-        outcome = fate(names, expected)
+        outcome = fate(names, expected, 2 + math.ceil(PATIENCE * sum(took[name] for name in names)))
         copies.put(mutant._replace(text=good))
         if outcome == NO_CODE:
             continue
