@@ -68,9 +68,9 @@ def roofline(measured: dict[str, Any], path: Path) -> None:
         rows = [row for row in measured["rows"] if row["impl"] == impl and row["threads"] == 1]
         points = [(row["gflops"] / row["gbytes"], row["gflops"]) for row in rows if row["gflops"] and row["gbytes"]]
         axes.scatter(*zip(*points, strict=True), s=14, color=colour, label=name, alpha=0.8)
-    intensity = [10 ** (i / 20 - 1) for i in range(81)]
+    intensity = [10 ** (i / 20) for i in range(61)]
     roof = [min(peak["gflops"], peak["gbytes"] * i) for i in intensity]
-    axes.plot(intensity, roof, color=GREY, linewidth=1.5, label="roof: copies, multiply-adds")
+    axes.plot(intensity, roof, color=GREY, linewidth=1.5, label="roof: copies, the plain sum (Winograd goes above)")
     axes.set(xscale="log", yscale="log", xlabel="flops a byte, each array touched once", ylabel="GFLOP/s, one thread")
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)
