@@ -41,10 +41,9 @@ class Conv2d(Layer):
         return self._input_grad(dy, self.weight.data, x)
 
     def backward_params(self, dy: Array, x: Context) -> None:
+        check.gradient(dy, self._output_shape(x), x)
         if self.weight.trainable:
-            self.weight.grad += self._weight_grad(dy, x)  # which also checks dy
-        else:
-            check.gradient(dy, self._output_shape(x), x)
+            self.weight.grad += self._weight_grad(dy, x)
         if self.bias and self.bias.trainable:
             self.bias.grad += kernels.channel_sum(dy)
 

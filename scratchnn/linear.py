@@ -34,10 +34,9 @@ class Linear(Layer):
         return kernels.linear_input_grad(dy, self.weight.data)
 
     def backward_params(self, dy: Array, x: Context) -> None:
+        check.gradient(dy, (*x.shape[:-1], self.out_features), x)
         if self.weight.trainable:
-            kernels.linear_weight_grad(dy, x, total=self.weight.grad)  # which also checks dy
-        else:
-            check.gradient(dy, (*x.shape[:-1], self.out_features), x)
+            kernels.linear_weight_grad(dy, x, total=self.weight.grad)
         if self.bias and self.bias.trainable:
             self.bias.grad += kernels.channel_sum(dy.reshape(-1, self.out_features))
 

@@ -55,13 +55,14 @@ def linears(draw: st.DrawFn, *terms: str) -> Call:
 
 
 @st.composite
-def convolutions(draw: st.DrawFn, *terms: str, **fixed: int) -> Call:
+def convolutions(draw: st.DrawFn, *terms: str, **fixed: Any) -> Call:
     pairs, numbers = st.tuples(st.integers(1, 3), st.integers(1, 3)), Numbers(draw)
     options = {"stride": draw(pairs), "dilation": draw(pairs), "groups": draw(st.integers(1, 2))} | fixed
-    side = options.pop("kernel_size", None)
-    kernel = (side, side) if side else draw(pairs)
-    options |= {"padding": draw(st.tuples(*[st.integers(0, k // 2) for k in kernel]))}
-    i, o = (options["groups"] * draw(FEW) for _ in range(2))
+    kernel = options.pop("kernel_size", None) or draw(pairs)
+    options = {"padding": draw(st.tuples(*[st.integers(0, k // 2) for k in kernel]))} | options
+    i, o = (
+        options.pop(channels, None) or options["groups"] * draw(FEW) for channels in ("in_channels", "out_channels")
+    )
     size = draw(st.integers(7, 9)), draw(st.sampled_from([17, 7, 9]))
     x, weight = numbers(draw(st.integers(1, 3)), i, *size), numbers(o, i // options["groups"], *kernel)
     dy = numbers(*kernels.conv2d(x, weight, **options, impl="reference").shape)
@@ -88,6 +89,12 @@ def pools(draw: st.DrawFn, op: str) -> Call:
 def elementwises(draw: st.DrawFn, op: str) -> Call:
     shape, numbers = draw(images()), Numbers(draw)
     return Call(tuple(numbers(*shape) for _ in range(1 + op.endswith("_grad"))), NUMBERS.get(op, {}))
+
+
+@st.composite
+def losses(draw: st.DrawFn) -> Call:
+    shape, numbers = draw(images()), Numbers(draw)
+    return Call((numbers(*shape), abs(numbers(*shape)) % 1), {"divisor": 7})
 
 
 @st.composite
@@ -168,6 +175,9 @@ LARGE: dict[str, st.SearchStrategy[Call]] = {
     "linear_weight_grad": linears("dy", "x"),
     **{op: convolutions(*terms) for op, terms in CONV_TERMS.items()},
     "channel_sum": images().flatmap(lambda shape: elementwises("channel_sum")),
+    "squared_error": losses(),
+    "absolute_error": losses(),
+    "binary_cross_entropy": losses(),
     "softmax": softmaxes(1),
     "softmax_grad": softmaxes(2),
     "softmax_cross_entropy": cross_entropies(),
@@ -185,8 +195,7 @@ LARGE: dict[str, st.SearchStrategy[Call]] = {
 def large_arguments(op: str, impl: str) -> st.SearchStrategy[Call]:
     """Arguments that this implementation takes."""
     if impl in ONLY:
-        dilation = {} if impl == "scatter" else {"dilation": 1}
-        return convolutions(*CONV_TERMS[op], **ONLY[impl], **dilation)
+        return st.one_of([convolutions(*CONV_TERMS[op], **{"dilation": 1} | fixed) for fixed in ONLY[impl]])
     if "pool2d" in op:
         return pools(op)
     if op.startswith("normalize"):

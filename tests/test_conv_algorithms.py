@@ -134,6 +134,7 @@ def test_the_rule() -> None:
     assert chosen((64, 16, 16), 128, 3, stride=2, padding=1) == ["direct"] * 3
     assert chosen((1, 32, 32), 6, 5) == ["planes", "planes", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1) == ["direct", "scatter", "planes"]
+    assert chosen((6, 14, 14), 16, 5) == ["direct", "planes", "direct"]
     assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
     assert chosen((64, 64, 64), 64, 1) == ["pointwise", "pointwise", "planes"]
     assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3

@@ -1,7 +1,6 @@
 """Where arrays are: "cpu" (NumPy) or "cuda" (CuPy). Only this module imports CuPy, and only when a GPU is asked for."""
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
@@ -106,6 +105,8 @@ def _first_line(error: BaseException) -> str:
 
 
 def _version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version  # it imports a tenth of the standard library
+
     try:
         return version(name)
     except PackageNotFoundError:

@@ -39,7 +39,8 @@ HashEvery = Annotated[
 ]
 Deterministic = Annotated[bool, typer.Option("--deterministic", help=DETERMINISTIC)]
 Device = Annotated[
-    Literal["cpu", "cuda"] | None, typer.Option(help="cuda: an NVIDIA GPU, by CuPy.", show_default="cpu")
+    Literal["cpu", "cuda"] | None,
+    typer.Option(help="Where to compute; cuda is an NVIDIA GPU, by CuPy.", show_default="cpu"),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help=EXACT)]
 Results = Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")]

@@ -40,8 +40,8 @@ def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
     spread = plan.zeros if bias is None else np.repeat(bias, plan.target.block)
     gather_planes(
-        x, plan.frame, plan.phases, plan.offsets, plan.lines, weight.take(plan.order), spread, plan.floors,
-        y.reshape(-1), plan.target, images, memory.empty((plan.scratch * parts,), x.dtype), parts,
+        x, plan.frame, plan.phases, plan.tap_rows, plan.offsets, plan.lines, weight.take(plan.order), spread,
+        plan.floors, y.reshape(-1), plan.target, images, memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip
 
 

@@ -48,8 +48,8 @@ def fill_planes(x: Array, begin: int, frame: Any, top: int, rows: int, buffer: A
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 def gather_planes(
-    x: Array, frame: Any, phases: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
-    y: Array, target: Any, images: int, scratch: Array, parts: int,
+    x: Array, frame: Any, phases: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
+    floors: Array, y: Array, target: Any, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x, vectors along rows of pixels. weights: [G, k, out] of each phase; bias: [out, block] spread.
 
@@ -72,49 +72,74 @@ def gather_planes(
                 source = at(x, begin + top * frame.step_row * frame.row)
             for p in range(len(phases)):
                 planes_phase(
-                    source, frame, phases[p], offsets, lines, weights, bias, floors, y, target, image, g, top, line
+                    source,
+                    frame,
+                    phases[p],
+                    tap_rows[p],
+                    offsets,
+                    lines,
+                    weights,
+                    bias,
+                    floors,
+                    y,
+                    target,
+                    image,
+                    g,
+                    top,
+                    line,
                 )
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def inside(frame: Any, tap_rows: Array, i: int) -> tuple[int, int]:
+    """The first of the rows of taps that read the image for position i, and the one after the last."""
+    first, end, row = 0, tap_rows[0], i * frame.step_row
+    while first < end and not 0 <= row + tap_rows[1 + first] < frame.height:
+        first += 1
+    while first < end and not 0 <= row + tap_rows[end] < frame.height:
+        end -= 1
+    return first, end
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def planes_phase(
-    source: int, frame: Any, phase: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
-    y: Array, target: Any, image: int, g: int, top: int, line: Array,
+    source: int, frame: Any, phase: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
+    floors: Array, y: Array, target: Any, image: int, g: int, top: int, line: Array,
 ) -> None:  # fmt: skip
     """The positions top .. top + piece_rows - 1 of one phase; `source` is the address of what position `top` reads."""
-    y0, x0, ny, nx, offset_start, weight_start, steps = phase
+    y0, x0, ny, nx, offset_start, weight_start, all_steps = phase
     row, block = frame.cols if frame.copied else frame.row, target.block
-    tiles, inline = -(-target.channels // ROWS), target.every_col == 1
+    tiles, inline, each = -(-target.channels // ROWS), target.every_col == 1, all_steps // max(1, tap_rows[0])
     begin = image * target.image + g * target.channels * target.channel + y0 * target.row + x0
     for i in range(top, min(top + target.piece_rows, ny)):
         start = begin + i * target.every_row * target.row
-        if steps == 0:  # a stride beyond the kernel: no tap reaches these pixels
+        first, end = inside(frame, tap_rows, i)
+        steps = (end - first) * each
+        if steps == 0:  # only padding, or a stride beyond the kernel
             for m in range(target.channels):
                 for j in range(nx):
                     y[start + m * target.channel + j * target.every_col] = bias[(g * target.channels + m) * block]
             continue
-        origin, mine = (
+        origin, tables = (
             source + (i - top) * frame.step_row * row * y.itemsize,
-            weight_start + g * steps * target.channels,
+            at(offsets, offset_start + first * each),
         )
+        mine = weight_start + (g * all_steps + first * each) * target.channels
         if target.channels == 1 and inline:
-            slide(
-                nx, at(weights, mine), origin, at(offsets, offset_start), steps, bias[g * block], at(y, start),
-                floors[1],
-            )  # fmt: skip
+            slide(nx, at(weights, mine), origin, tables, steps, bias[g * block], at(y, start), floors[1])
             continue
         for j in range(0, nx, block):
             width = min(block, nx - j)
             for t in range(tiles):
-                m, end = t * target.channels // tiles, (t + 1) * target.channels // tiles
+                m, last = t * target.channels // tiles, (t + 1) * target.channels // tiles
                 to = start + m * target.channel + j * target.every_col
                 tile(
-                    end - m, width, at(weights, mine + m), 1, at(lines, 0), origin + j * y.itemsize,
-                    at(offsets, offset_start), steps, at(bias, (g * target.channels + m) * block), block,
-                    at(y, to) if inline else at(line, 0), target.channel if inline else block, floors[1],
+                    last - m, width, at(weights, mine + m), 1, at(lines, 0), origin + j * y.itemsize, tables, steps,
+                    at(bias, (g * target.channels + m) * block), block, at(y, to) if inline else at(line, 0),
+                    target.channel if inline else block, floors[1],
                 )  # fmt: skip
                 if not inline:
-                    for r in range(end - m):
+                    for r in range(last - m):
                         out = y[to + r * target.channel :]
                         for c in range(width):
                             out[c * target.every_col] = line[r * block + c]

@@ -26,6 +26,7 @@ class Plan(NamedTuple):
     frame: Any
     target: Any
     phases: Array
+    tap_rows: Array  # of each phase: how many rows its taps have, and the source row of each for position 0
     offsets: Array  # of each tap and in-channel, in the source
     lines: Array  # of each step of k, in the packed weights
     order: Array  # of the weights, as the tiles read them
@@ -64,7 +65,7 @@ def gather_plan(
     orders = [_order(weights, phase, block, algorithm) for phase in sweep.phases]
     buffer = buffer_size(frame, rows)
     return Plan(
-        frame, target, _phase_table(sweep, source.channels // groups, orders),
+        frame, target, _phase_table(sweep, source.channels // groups, orders), _tap_rows(sweep),
         _offsets(sweep, frame, rows, source.channels // groups, planes),
         np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
         np.zeros(o * block if planes else o, dtype), np.full(2, -np.inf, dtype),
@@ -112,6 +113,13 @@ def _phase_table(sweep: Sweep, channels: int, orders: list[Array]) -> Array:
         table.append((*phase.first, *phase.counts, offset_start, weight_start, steps))
         offset_start, weight_start = offset_start + steps, weight_start + order.size
     return np.array(table, np.int64)
+
+
+def _tap_rows(sweep: Sweep) -> Array:
+    """[P, 1 + rows], in the order of the taps, whose rows are apart."""
+    found = [[*dict.fromkeys(tap.row for tap in phase.taps)] for phase in sweep.phases]
+    most = max(map(len, found))
+    return np.array([[len(rows), *rows, *[0] * (most - len(rows))] for rows in found], np.int64)
 
 
 def _offsets(sweep: Sweep, frame: Any, rows: int, channels: int, planes: bool) -> Array:

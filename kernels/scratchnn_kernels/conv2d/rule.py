@@ -98,7 +98,7 @@ def input_grad_choice(
     if last and 1 < groups == channels == dy[0]:
         return DEPTHWISE
     if channels // groups <= FEW:
-        if groups == 1 and dy[0] > FEW:
+        if groups == 1 and dy[0] > (2 * FEW if window.stride == (1, 1) else FEW):
             return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
