@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Iterator
 from importlib.util import find_spec
 from types import ModuleType
 
@@ -35,6 +36,18 @@ def torch() -> ModuleType:
 
     torch.set_num_threads(1)
     return torch
+
+
+@pytest.fixture
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Two threads share all work, however little."""
+    from scratchnn_kernels import threads
+
+    monkeypatch.setattr(threads, "LEAST_WORK", 0)
+    before = threads.get_threads()
+    threads.set_threads(2)
+    yield
+    threads.set_threads(before)
 
 
 def find_torch() -> object | None:

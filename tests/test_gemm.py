@@ -30,8 +30,9 @@ def _threads(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _no_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_work_is_small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gemm, "FEW_PRODUCTS", 0)
+    monkeypatch.setattr(threads, "LEAST_WORK", 0)
 
 
 def numbers(seed: int, dtype: Any, *shape: int) -> Array:

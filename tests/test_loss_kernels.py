@@ -1,6 +1,5 @@
 """The losses' loops: the same bits wherever arrays lie, in both memory orders, on two threads, at special values."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -8,19 +7,11 @@ import pytest
 
 import scratchnn_kernels as kernels
 from compare import assert_bits
-from scratchnn_kernels import KernelError, memory, threads
+from scratchnn_kernels import KernelError, memory
 
 OPS = ("squared_error", "absolute_error", "binary_cross_entropy")
 ops = pytest.mark.parametrize("op", OPS)
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = threads.get_threads()
-    threads.set_threads(2)
-    yield
-    threads.set_threads(before)
 
 
 def arrays(shape: tuple[int, ...], dtype: Any) -> tuple[np.ndarray, np.ndarray]:

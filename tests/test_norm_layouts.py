@@ -1,6 +1,5 @@
 """Normalisation whose groups lie in columns equals the reference: batch, instance and group norm in both orders."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,21 +10,13 @@ from hypothesis import strategies as st
 import scratchnn_kernels as kernels
 from compare import assert_bits
 from scratchnn.testing.strategies import floats, seeds
-from scratchnn_kernels import memory, threads
+from scratchnn_kernels import memory
 
 Array = np.ndarray
 KINDS = ("batch", "instance", "group", "one group", "pixel")
 # Columns on both sides of a vector's 2 to 16 lanes, of the 64 that stay in registers, and of a block of 1024.
 channels = st.sampled_from([2, 4, 6, 14, 16, 18, 30, 32, 34, 62, 64, 66, 128, 130, 1030])
 pixels = st.sampled_from([(1, 1), (1, 2), (3, 3), (4, 4), (5, 7), (8, 8), (9, 15), (12, 11)])
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = threads.get_threads()
-    threads.set_threads(2)
-    yield
-    threads.set_threads(before)
 
 
 def assert_normalizes(kind: str, shape: tuple[int, ...], last: bool, affine: bool, x: Array, rng: Any) -> None:

@@ -1,6 +1,5 @@
 """Windows of 2x2 side by side, pooled by vectors forwards and backwards, equal the reference in both memory orders."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 import scratchnn_kernels as kernels
 from compare import assert_bits
 from scratchnn.testing.strategies import floats, relaid, seeds
-from scratchnn_kernels import KernelError, memory, threads
+from scratchnn_kernels import KernelError, memory
 
 Array = np.ndarray
 SPECIAL = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0])
@@ -21,14 +20,6 @@ channels = st.sampled_from([1, 2, 3, 5, 8, 15, 16, 17, 33])
 orders = st.sampled_from(["C", "channels last", "strided", "reversed"])
 index_types = st.sampled_from([np.int32, np.int64, np.int16])
 dtypes = pytest.mark.parametrize("dtype", [np.float32, np.float64])
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = threads.get_threads()
-    threads.set_threads(2)
-    yield
-    threads.set_threads(before)
 
 
 @st.composite

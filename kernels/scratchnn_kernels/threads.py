@@ -6,7 +6,7 @@ idle BLAS threads spin on the cores that Numba's threads need, which costs whole
 
 import os
 
-LEAST_WORK = 1 << 15  # elementary operations that are worth a second thread: waking it costs some microseconds
+LEAST_WORK = 1 << 18  # elementary operations that are worth a second thread: waking it costs ten microseconds
 
 _threads = 0
 _told = False  # whether Numba knows the number
