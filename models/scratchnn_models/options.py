@@ -12,8 +12,8 @@ DETERMINISTIC = (
     "the same bits."
 )
 EXACT = (
-    "No convolution trades precision for speed: float32 goes without the Winograd tiles that are off by 3e-6 of the "
-    "largest result."
+    "No convolution trades precision for speed: float32 goes without the Winograd tiles and Fourier transforms that "
+    "are off by up to 1e-5 of the largest result."
 )
 
 Model = Annotated[str, typer.Argument(help="A name from `scratchnn list`.")]

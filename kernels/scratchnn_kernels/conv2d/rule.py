@@ -4,10 +4,10 @@ planes      few channels, or 1x1 weight gradients, that lie in planes: vectors a
 pointwise   1x1 of stride 1: a matrix product
 depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
-winograd    3x3 of stride 1 and 4x4 of stride 2 with many channels: a quarter of the products, or 25/64, off by 3e-6
+winograd    3x3 of stride 1 and 4x4 of stride 2 with many channels: a quarter of the products, or 25/64, off by 5e-6
             of the largest result
 winograd_exact   the same with four ninths of the products, as exact as the sum itself
-fft         large windows over many channels, by the Fourier transform; as exact as winograd
+fft         large windows over many channels, by the Fourier transform; off by up to 1e-5
 direct      everything else: register tiles over the windows as they lie
 im2col      columns and BLAS; the rule never takes it, it is the simple one to compare with
 """
