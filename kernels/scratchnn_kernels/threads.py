@@ -1,8 +1,8 @@
 """How many threads the fast kernels use: one number for all of them.
 
 A kernel splits its work into `parts(work)` pieces and runs them in a Numba `prange`. BLAS gets only
-products too small for its threads: idle BLAS threads spin on the cores that Numba's threads need, which costs whole time
-slices (8 ms instead of 2).
+products too small for its threads: idle BLAS threads spin on the cores that Numba's threads need, which costs whole
+time slices (8 ms instead of 2).
 """
 
 import os
