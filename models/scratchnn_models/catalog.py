@@ -9,6 +9,7 @@ MODELS = {
     "autoencoder": "digits through a few numbers (Hinton & Salakhutdinov 2006)",
     "ellipse_ae": "points of an ellipse through one number, as a picture",
     "denoising_ae": "damaged digits, cleaned (Vincent et al. 2008)",
+    "scanned_pages": "pages of text with stains, blur and uneven light, cleaned",
     "conv_ae": "strided convolutions to a code and back; superresolution (Masci et al. 2011)",
     "sparse_ae": "penalties on the activations side by side: L1, L2, KL (Ng 2011)",
     "k_sparse_ae": "of 1000 units, only the k largest speak (Makhzani & Frey 2013)",
