@@ -18,6 +18,7 @@ MODELS = {
     "kl_weights": "what the weight of the KL term does to a latent space, and its collapse",
     "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
     "wae": "codes pulled onto the prior together, by MMD or an adversary (Tolstikhin et al. 2018)",
+    "rgb_codes": "emoji in bits, by a VAE and a VQ-VAE with one likelihood (van den Oord et al. 2017)",
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
 }
 
