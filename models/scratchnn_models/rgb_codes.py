@@ -144,7 +144,7 @@ class Recipe:
     channels: int = 32
     latent: int = 64  # of the VAE
     entries: int = 128  # of the VQ-VAE's book
-    commitment: float = 10.0
+    commitment: float = 100.0
     warmup: float = 0.1  # share of the steps in which the weight of the KL rises from 0
     epochs: int = 40
     prior_epochs: int = 10  # the last of them, for the VQ-VAE's prior
