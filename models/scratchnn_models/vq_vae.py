@@ -206,7 +206,11 @@ class Training:
 
     def samples(self) -> Array:
         """Digits drawn from the prior."""
-        return self.net.decode_symbols(drawn(self.net.prior, 40, stream(self.seed, "samples")))
+        return self.drawn(40, stream(self.seed, "samples"))
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """So many digits, drawn symbol by symbol."""
+        return self.net.decode_symbols(drawn(self.net.prior, count, rng))
 
     def tensors(self) -> Mapping[str, Array]:
         """Network and optimizers, all that a resumed run needs."""
