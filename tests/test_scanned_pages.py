@@ -114,12 +114,13 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert report[f"psnr_above_best_filter{fonts}"] == pytest.approx(lead)
 
 
-def test_the_best_filter_is_chosen_on_training_pages_by_each_measure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_filter_is_chosen_on_training_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     rivals = [(name, lambda x, value: np.full_like(x, value), value) for name, value in (("black", 0), ("white", 1))]
     monkeypatch.setattr(scanned_pages, "RIVALS", rivals)
     task = training()
     clean = task.data.clean
     nothing = np.zeros_like(clean)
     task.data = pages.Pages(nothing, clean, *(4 * [nothing]))  # of the tests, black would be the best
-    assert task._best(scanned_pages.psnr)[0] == "white"
-    assert task._best(lambda x, target: -scanned_pages.psnr(x, target))[0] == "black"
+    assert {measure: choice[0] for measure, choice in task.best_filters.items()} == {"psnr": "white", "ssim": "white"}
+    task = Training(RECIPE, 0, pages.Pages(nothing, nothing, *(4 * [clean])))
+    assert {measure: choice[0] for measure, choice in task.best_filters.items()} == {"psnr": "black", "ssim": "black"}

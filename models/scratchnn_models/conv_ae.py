@@ -70,7 +70,7 @@ class ConvAutoencoder(Layer):
             )
             self.decoder = Sequential(ConvTranspose2d(32, 1, 4, stride=2, padding=1, **make), Sigmoid())  # [N,1,28,28]
             return
-        d = 2 if kind == "dilated" else 1
+        d = 3 if kind == "dilated" else 1  # prime to the stride: with 2, three pixels of four would get no weight
         down: dict[str, Any] = {"stride": 2, "padding": d, "dilation": d, **make}  # halves the side
         up = {"output_padding": 1, **down}  # doubles it
         self.encoder = Sequential(

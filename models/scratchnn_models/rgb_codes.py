@@ -146,8 +146,8 @@ class Recipe:
     entries: int = 128  # of the VQ-VAE's book
     commitment: float = 100.0
     warmup: float = 0.1  # share of the steps in which the weight of the KL rises from 0
-    epochs: int = 40
-    prior_epochs: int = 10  # the last of them, for the VQ-VAE's prior
+    epochs: int = 24
+    prior_epochs: int = 6  # the last of them, for the VQ-VAE's prior
     batch_size: int = 50
     lr: float = 2e-3
     validation: int = 600  # images held out of training
