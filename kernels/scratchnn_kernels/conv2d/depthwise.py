@@ -13,34 +13,38 @@ from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     _check(groups, x.shape[1], len(weight))
     numbers, source = read(as_channels_last(x))
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(numbers, len(x), weight, bias, gather_plan("depthwise", False, window, source, out, groups, x.dtype), y)
+    plan = gather_plan("depthwise", False, window, source, out, groups, x.dtype)
+    _gather(numbers, len(x), weight, bias, plan, relu, y)
     return y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     _check(groups, weight.shape[1] * groups, len(weight))
     numbers, source = read(as_channels_last(dy))
     out = (groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(numbers, len(dy), weight, bias, gather_plan("depthwise", True, window, source, out, groups, dy.dtype), dx)
+    plan = gather_plan("depthwise", True, window, source, out, groups, dy.dtype)
+    _gather(numbers, len(dy), weight, bias, plan, relu, dx)
     return dx
 
 
-def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
+def _gather(
+    x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
+) -> None:  # fmt: skip
     from scratchnn_kernels.conv2d.depthwise_loops import gather_channels
 
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
     gather_channels(
         x, plan.frame, plan.phases, plan.offsets, weight.take(plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, images,
-        memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), plan.target,
+        images, memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from numba import njit, prange
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import fill_pixels
 from scratchnn_kernels.depthwise_tile import TAPS, glide, reap
-from scratchnn_kernels.tile import at, copy_run
+from scratchnn_kernels.tile import at
 
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
@@ -47,7 +47,8 @@ def channels_phase(
         line = begin + i * target.every_row * target.row
         if steps == 0:  # a stride beyond the kernel: no tap reaches these pixels
             for j in range(nx):
-                copy_run(at(bias, 0), channels, at(y, line + j * step), y[0])
+                for c in range(channels):
+                    y[line + j * step + c] = max(bias[c], floors[1])
             continue
         glide(
             nx, channels, at(weights, weight_start), source + (i - top) * frame.step_row * row * y.itemsize,

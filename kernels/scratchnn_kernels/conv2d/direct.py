@@ -14,21 +14,23 @@ from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     numbers, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(numbers, len(x), weight, bias, gather_plan("direct", False, window, source, out, groups, x.dtype), y)
+    plan = gather_plan("direct", False, window, source, out, groups, x.dtype)
+    _gather(numbers, len(x), weight, bias, plan, relu, y)
     return y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     numbers, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(numbers, len(dy), weight, bias, gather_plan("direct", True, window, source, out, groups, dy.dtype), dx)
+    plan = gather_plan("direct", True, window, source, out, groups, dy.dtype)
+    _gather(numbers, len(dy), weight, bias, plan, relu, dx)
     return dx
 
 
@@ -47,12 +49,14 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     return np.take(sums[0] if parts == 1 else sums.sum(0), plan.order)
 
 
-def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
+def _gather(
+    x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
+) -> None:  # fmt: skip
     from scratchnn_kernels.conv2d.direct_loops import gather_pixels
 
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
     gather_pixels(
         x, plan.frame, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, images,
-        memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), plan.target,
+        images, memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip

@@ -111,7 +111,9 @@ def gather_phase(
         for i in range(top, min(top + target.piece_rows, ny)):
             line = image * target.image + (y0 + i * target.every_row) * target.row + x0 * target.col
             for j in range(nx):
-                copy_run(at(bias, 0), target.col, at(y, line + j * target.every_col * target.col), y[0])
+                to = line + j * target.every_col * target.col
+                for o in range(target.col):
+                    y[to + o] = max(bias[o], floors[1])
     for g in range(target.groups):
         for k in range(0, steps, target.depth):
             depth, last = min(target.depth, steps - k), k + target.depth >= steps

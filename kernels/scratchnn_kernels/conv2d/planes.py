@@ -16,32 +16,37 @@ from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Window
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     numbers, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty((len(x), *out), x.dtype)
-    _gather(numbers, len(x), weight, bias, gather_plan("planes", False, window, source, out, groups, x.dtype), y)
+    plan = gather_plan("planes", False, window, source, out, groups, x.dtype)
+    _gather(numbers, len(x), weight, bias, plan, relu, y)
     return y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     numbers, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty((len(dy), *out), dy.dtype)
-    _gather(numbers, len(dy), weight, bias, gather_plan("planes", True, window, source, out, groups, dy.dtype), dx)
+    plan = gather_plan("planes", True, window, source, out, groups, dy.dtype)
+    _gather(numbers, len(dy), weight, bias, plan, relu, dx)
     return dx
 
 
-def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
+def _gather(
+    x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
+) -> None:  # fmt: skip
     from scratchnn_kernels.conv2d.planes_loops import gather_planes
 
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
     spread = plan.zeros if bias is None else np.repeat(bias, plan.target.block)
     gather_planes(
         x, plan.frame, plan.phases, plan.tap_rows, plan.offsets, plan.lines, weight.take(plan.order), spread,
-        plan.floors, y.reshape(-1), plan.target, images, memory.empty((plan.scratch * parts,), x.dtype), parts,
+        plan.floors[int(relu)], y.reshape(-1), plan.target, images,
+        memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip
 
 

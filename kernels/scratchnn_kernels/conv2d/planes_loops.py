@@ -117,8 +117,9 @@ def planes_phase(
         steps = (end - first) * each
         if steps == 0:  # only padding, or a stride beyond the kernel
             for m in range(target.channels):
+                value = max(bias[(g * target.channels + m) * block], floors[1])
                 for j in range(nx):
-                    y[start + m * target.channel + j * target.every_col] = bias[(g * target.channels + m) * block]
+                    y[start + m * target.channel + j * target.every_col] = value
             continue
         origin, tables = (
             source + (i - top) * frame.step_row * row * y.itemsize,

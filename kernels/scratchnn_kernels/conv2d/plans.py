@@ -31,7 +31,7 @@ class Plan(NamedTuple):
     lines: Array  # of each step of k, in the packed weights
     order: Array  # of the weights, as the tiles read them
     zeros: Array  # for want of a bias
-    floors: Array
+    floors: Array  # [2,2] without and with ReLU: of sums that more is added to, and of whole ones
     scratch: int  # elements of a part
     work: int  # multiplications of an image
 
@@ -68,7 +68,7 @@ def gather_plan(
         frame, target, _phase_table(sweep, source.channels // groups, orders), _tap_rows(sweep),
         _offsets(sweep, frame, rows, source.channels // groups, planes),
         np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
-        np.zeros(o * block if planes else o, dtype), np.full(2, -np.inf, dtype),
+        np.zeros(o * block if planes else o, dtype), np.array([[-np.inf, -np.inf], [-np.inf, 0]], dtype),
         (buffer if frame.copied else 0) + (ROWS * block if planes else 0),
         sum(len(p.taps) * p.counts[0] * p.counts[1] for p in sweep.phases) * o * (source.channels // groups),
     )  # fmt: skip

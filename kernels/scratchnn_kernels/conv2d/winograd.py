@@ -47,10 +47,12 @@ def serves(window: Window, groups: int) -> bool:
     return window.kernel == (3, 3) and window.stride == (1, 1) and groups == 1
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, *, exact: bool = False) -> Array:
+def conv2d(
+    x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool, *, exact: bool = False
+) -> Array:  # fmt: skip
     """y [N,O,OH,OW], channels last in memory."""
     size = window.output_size(x.shape[2:])
-    return _correlate(x, weight, bias, size, _gather(window, exact), window, turned=False)
+    return _correlate(x, weight, bias, size, _gather(window, exact), window, relu, turned=False)
 
 
 def input_grad(
@@ -59,12 +61,13 @@ def input_grad(
     input_size: tuple[int, int],
     window: Window,
     groups: int,
-    bias: Array | None = None,
+    bias: Array | None,
+    relu: bool,
     *,
     exact: bool = False,
 ) -> Array:
     """dx [N,C,H,W], channels last in memory."""
-    return _correlate(dy, weight, bias, input_size, _scatter(window, exact), window, turned=True)
+    return _correlate(dy, weight, bias, input_size, _scatter(window, exact), window, relu, turned=True)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool = False) -> Array:
@@ -94,8 +97,9 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool
 
 
 def _correlate(
-    x: Array, weight: Array, bias: Array | None, size: tuple[int, int], course: "_Course", window: Window, turned: bool
-) -> Array:
+    x: Array, weight: Array, bias: Array | None, size: tuple[int, int], course: "_Course", window: Window, relu: bool,
+    turned: bool,
+) -> Array:  # fmt: skip
     """x correlated with weight, or, if `turned`, with weight flipped and its channels exchanged."""
     from scratchnn_kernels.conv2d import winograd_loops as loops
 
@@ -103,7 +107,7 @@ def _correlate(
     y = memory.empty_channels_last((n, o, *size), x.dtype)
     if not x.size or not y.size:
         y[...] = 0 if bias is None else bias[:, None, None]
-        return y
+        return np.maximum(y, 0, out=y) if relu else y
     x = _readable(x, window.dilation)
     plan = _plan(n, _layout(x), (*size, o, True), course, x.itemsize)
     parts = threads.parts(plan.work, plan.grid.total)
@@ -114,7 +118,7 @@ def _correlate(
     loops.correlate(
         memory.flat(x)[0], plan.inputs, u, stride, shift, y.transpose(0, 2, 3, 1).reshape(-1), plan.outputs,
         plan.grid, plan.sizes, plan.in_steps, plan.u_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), parts,
-        lowest,
+        lowest, x.dtype.type(0) if relu else lowest,
     )  # fmt: skip
     return y
 
