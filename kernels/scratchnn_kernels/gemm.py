@@ -11,6 +11,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.dispatch import jitted
 
 PANEL_BYTES = 32 << 10  # two thirds of an L1 cache
 GROUP = 126  # rows of a, of which a layer takes a sixteenth of an L2 cache
@@ -57,15 +58,13 @@ def _by_blas(a: Array, b: Array, bias: Array | None, out: Array, add: bool, relu
 def _run(
     a: Array, b: Array, bias: Array | None, sums: Array, out: Array, sizes: Any, tables: Array, parts: int, relu: bool
 ) -> None:
-    from scratchnn_kernels import gemm_loops as loops
-
     init = np.zeros(out.shape[1], out.dtype) if bias is None else np.ascontiguousarray(bias)
     scratch = memory.empty((parts * sizes.room,), out.dtype)
     arguments = a, b, init, sums, out.reshape(-1), tables, sizes, scratch, out.dtype.type(0 if relu else -np.inf)
     if parts == 1:
-        loops.gemm(*arguments)
+        jitted("gemm_loops").gemm(*arguments)
     else:
-        loops.gemm_in_parts(*arguments, parts)
+        jitted("gemm_loops").gemm_in_parts(*arguments, parts)
 
 
 @lru_cache(maxsize=256)

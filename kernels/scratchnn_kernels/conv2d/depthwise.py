@@ -10,6 +10,7 @@ from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.conv2d.order import as_channels_last, flat, read
 from scratchnn_kernels.conv2d.plans import Plan, gather_plan, weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 
@@ -38,26 +39,22 @@ def input_grad(
 def _gather(
     x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
 ) -> None:  # fmt: skip
-    from scratchnn_kernels.conv2d.depthwise_loops import gather_channels
-
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
-    gather_channels(
-        x, plan.frame, plan.phases, plan.offsets, weight.take(plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), plan.target,
-        images, memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
+    jitted("conv2d.depthwise_loops").gather_channels(
+        x, plan.sizes, plan.phases, plan.offsets, weight.take(plan.order),
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
+        memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    from scratchnn_kernels.conv2d.depthwise_loops import harvest_channels
-
     _check(groups, x.shape[1], dy.shape[1])
     (numbers, source), dy = read(as_channels_last(x)), as_channels_last(dy)
     plan = weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
     sums = np.zeros((parts, len(plan.taps), groups), x.dtype)
-    harvest_channels(
-        numbers, flat(dy), plan.frame, plan.cut, plan.taps, len(x),
+    jitted("conv2d.depthwise_loops").harvest_channels(
+        numbers, flat(dy), plan.sizes, plan.taps, len(x),
         memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     return np.ascontiguousarray(sums.sum(0).T).reshape(groups, 1, *window.kernel)
