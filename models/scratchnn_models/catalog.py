@@ -9,6 +9,7 @@ MODELS = {
     "autoencoder": "digits through a few numbers (Hinton & Salakhutdinov 2006)",
     "ellipse_ae": "points of an ellipse through one number, as a picture",
     "denoising_ae": "damaged digits, cleaned (Vincent et al. 2008)",
+    "scanned_pages": "pages of text with stains, blur and uneven light, cleaned",
     "conv_ae": "strided convolutions to a code and back; superresolution (Masci et al. 2011)",
     "sparse_ae": "penalties on the activations side by side: L1, L2, KL (Ng 2011)",
     "k_sparse_ae": "of 1000 units, only the k largest speak (Makhzani & Frey 2013)",
@@ -17,6 +18,7 @@ MODELS = {
     "kl_weights": "what the weight of the KL term does to a latent space, and its collapse",
     "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
     "wae": "codes pulled onto the prior together, by MMD or an adversary (Tolstikhin et al. 2018)",
+    "rgb_codes": "emoji in bits, by a VAE and a VQ-VAE with one likelihood (van den Oord et al. 2017)",
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
 }
 
