@@ -14,8 +14,8 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#666666"
 LINE_COLOURS = (BLUE, ORANGE, "#2a8f5b", "#8a3fa0")
 
 
-def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_label: str) -> None:
-    """Lines over training steps, y on a logarithmic axis; series: name -> points (step, value)."""
+def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_label: str, *, log: bool = True) -> None:
+    """Lines over training steps, y on a logarithmic axis or a linear one; series: name -> points (step, value)."""
     figure = _figure(6.4, 3.6)
     axes = figure.add_subplot()
     for colour, (name, points) in zip(LINE_COLOURS, series.items(), strict=False):
@@ -23,7 +23,7 @@ def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_la
         axes.plot(
             steps, values, color=colour, label=name, linewidth=1.5, marker="o" if len(points) < 30 else None, ms=3
         )
-    axes.set(yscale="log", xlabel="step", ylabel=y_label)
+    axes.set(yscale="log" if log else "linear", xlabel="step", ylabel=y_label)
     _bare(axes)
     _save(figure, path)
 
@@ -73,6 +73,17 @@ def grid(path: Path, images: Array, columns: int = 10, zoom: int = 2) -> None:
     sheet = sheet.repeat(zoom, 1).repeat(zoom, 2)
     buffer = BytesIO()
     Image.fromarray(sheet.transpose(1, 2, 0) if len(sheet) == 3 else sheet[0]).save(buffer, format="png")
+    write_atomic(path, buffer.getvalue())
+
+
+def film(path: Path, frames: Array, zoom: int = 1, milliseconds: int = 80) -> None:
+    """Frames [N,C,H,W] in [0,1] one after the other as a GIF that begins again, each pixel `zoom` wide."""
+    from PIL import Image
+
+    large = (np.clip(frames, 0, 1) * 255).round().astype(np.uint8).repeat(zoom, 2).repeat(zoom, 3)
+    pictures = [Image.fromarray(frame.transpose(1, 2, 0) if len(frame) == 3 else frame[0]) for frame in large]
+    buffer = BytesIO()
+    pictures[0].save(buffer, format="gif", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
     write_atomic(path, buffer.getvalue())
 
 

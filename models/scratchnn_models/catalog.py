@@ -18,6 +18,7 @@ MODELS = {
     "beta_vae": "disentangled codes of generated shapes (Higgins et al. 2017)",
     "wae": "codes pulled onto the prior together, by MMD or an adversary (Tolstikhin et al. 2018)",
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
+    "gan": "two players, and digits out of noise (Goodfellow et al. 2014)",
 }
 
 

@@ -1,0 +1,196 @@
+"""The generative adversarial network: two players, and the generator learns only through the other's gradient.
+
+Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, with z uniform in [-1,1]^L:
+
+    D minimises  mean_n -log D(x_n) - log(1 - D(G(z_n)))
+    G minimises  mean_n -log D(G(z_n)),    the paper's cure for a D that is sure of itself: log(1 - D) is flat there
+
+A step is one of D and one of G, and one forward pass of G serves both. The number is the Parzen-window log-likelihood
+by the paper's protocol, see parzen.py; beside it, the same of training images and of k-means centres, which shows how
+little it says. Simplified against the paper: LeakyReLU for maxout, one Adam for the momentum and rate schedules.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scratchnn import (
+    Dropout,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    frozen,
+    losses,
+    optim,
+)  # fmt: skip
+from scratchnn.data import Dataset, Images
+from scratchnn.layer import Array, Context
+from scratchnn.random import stream
+from scratchnn.schedules import warmup_cosine
+from scratchnn_models import gan_pictures, parzen, recipes
+from scratchnn_models.batches import Batches, parts, scaled
+from scratchnn_models.results import Metric
+from scratchnn_models.run import Run
+
+METRICS = (
+    Metric("parzen_log_likelihood", 225.0, "GAN, Goodfellow et al. 2014, table 1 (standard error 2)", True),
+    Metric("parzen_of_training_images", 243.0, "the true distribution, Theis et al. 2016, table 1", True),
+    Metric("parzen_of_k_means", 313.0, "k-means, the same table", True),
+)
+
+
+class GAN(Layer):
+    """The generator of images [N,1,28,28] in [0,1], and the discriminator, which gives logits [N,1]."""
+
+    def __init__(
+        self, latent: int = 100, hidden: int = 1200, *, rng: np.random.Generator | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:  # fmt: skip
+        make: dict[str, Any] = {"rng": rng, "dtype": dtype}
+        self.generator = Sequential(
+            Linear(latent, hidden, **make), ReLU(), Linear(hidden, hidden, **make), ReLU(),
+            Linear(hidden, 784, **make), Sigmoid(), Reshape(1, 28, 28),
+        )  # fmt: skip
+        self.discriminator = Sequential(
+            Flatten(), Dropout(0.2),
+            Linear(784, hidden // 2, **make), LeakyReLU(0.2), Dropout(0.5),
+            Linear(hidden // 2, hidden // 2, **make), LeakyReLU(0.2), Dropout(0.5), Linear(hidden // 2, 1, **make),
+        )  # fmt: skip
+
+    def decode(self, z: Array) -> Array:
+        """The images of z [N,L]."""
+        return np.concatenate([self.generator.forward(part)[0] for part in parts(z)])
+
+    def discriminate(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
+        """D's phase: add its gradient for two batches of images; its loss."""
+        n = len(real)
+        scores, ctx = self.discriminator.forward(np.concatenate([real, fake]), train=True, rng=rng)
+        target = np.zeros_like(scores)
+        target[:n] = 1
+        loss, dscores = losses.bce_with_logits(scores, target, reduction="sum")
+        self.discriminator.backward_params(dscores / scores.real.dtype.type(n), ctx)
+        return loss / n
+
+    def fool(self, fake: Array, generator: Context, rng: np.random.Generator) -> Array:
+        """G's phase: add its gradient, which comes through D; its loss. `generator` is the context of the fakes."""
+        with frozen(self.discriminator):
+            scores, ctx = self.discriminator.forward(fake, train=True, rng=rng)
+            loss, dscores = losses.bce_with_logits(scores, np.ones_like(scores))
+            dfake = self.discriminator.backward(dscores, ctx)
+        self.generator.backward_params(dfake, generator)
+        return loss
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `scratchnn train gan` trains; chosen on the last 10,000 training images, never on the test images."""
+
+    data: str = "mnist"
+    latent: int = 100
+    hidden: int = 1200
+    epochs: int = 60
+    batch_size: int = 100
+    lr: float = 2e-4
+    momentum: float = 0.5  # of Adam
+    validation: int = 10_000  # images held out of training, which choose sigma
+
+    def __post_init__(self) -> None:
+        recipes.check(self)
+
+
+class Training:
+    """The task of the loop."""
+
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset) -> None:
+        self.recipe, self.seed, self.data = recipe, seed, data
+        self.net = GAN(recipe.latent, recipe.hidden, rng=stream(seed, "init"))
+        betas = recipe.momentum, 0.999
+        self.optimizers = {
+            "discriminator": optim.Adam(self.net.discriminator.params(), recipe.lr, betas=betas),
+            "generator": optim.Adam(self.net.generator.params(), recipe.lr, betas=betas),
+        }
+        self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
+        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.steps = self.steps_per_epoch * recipe.epochs
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """The discriminator, then the generator, on the same fakes."""
+        real, z = self.batch(step)
+        rng = stream(self.seed, "dropout", step)
+        d_optimizer, g_optimizer = self.optimizers.values()
+        for optimizer in (d_optimizer, g_optimizer):
+            optimizer.lr = warmup_cosine(step, lr=self.recipe.lr, total=self.steps)
+        fake, generator = self.net.generator.forward(z, train=True)
+        d_optimizer.zero_grad()
+        d_loss = self.net.discriminate(real, fake, rng)
+        d_optimizer.step()
+        g_optimizer.zero_grad()
+        g_loss = self.net.fool(fake, generator, rng)
+        g_optimizer.step()
+        norms = {f"{name}_gradient": norm(optimizer) for name, optimizer in self.optimizers.items()}
+        return {"discriminator_loss": float(d_loss), "generator_loss": float(g_loss), **norms}
+
+    def batch(self, step: int) -> tuple[Array, Array]:
+        """Images [B,1,28,28] and z [B,L] of a step."""
+        real = scaled(self.data.train_images[self.batches.indices(step)])
+        return real, self._noise(len(real), "z", step)
+
+    def validate(self) -> dict[str, float]:
+        """The Parzen log-likelihood of 1,000 held-out images, under the sigma that is best for them."""
+        held_out = self._flat(self.data.train_images[self.batches.held_out][:1000])
+        found = parzen.log_likelihood(self._drawn("validate"), held_out, parzen.SIGMAS).mean(1)
+        return {"validation_parzen": float(found.max())}
+
+    def samples(self) -> Array:
+        """The same noise each time."""
+        return self.net.decode(self._noise(60, "samples"))
+
+    def tensors(self) -> Mapping[str, Array]:
+        """Networks and optimizers, all that a resumed run needs."""
+        parts = {"net": self.net.state_dict(), **{name: o.state_dict() for name, o in self.optimizers.items()}}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def test(self) -> dict[str, float]:
+        """The Parzen log-likelihood of the test images, nats, and what training images and k-means get."""
+        held_out, x = self._flat(self.data.train_images[self.batches.held_out]), self._flat(self.data.test_images)
+        train = self._flat(self.data.train_images[: self.batches.trained_on])
+        rng, count = stream(self.seed, "rivals"), min(parzen.SAMPLES, len(train) // 2)
+        own, error, sigma = parzen.judged(self._drawn("test"), held_out, x)
+        images, *_ = parzen.judged(train[rng.choice(len(train), count, replace=False)], held_out, x)
+        means, *_ = parzen.judged(parzen.k_means(train, count, rng), held_out, x)
+        return {
+            "parzen_log_likelihood": own, "parzen_standard_error": error, "parzen_sigma": sigma,
+            "parzen_of_training_images": images, "parzen_of_k_means": means,
+        }  # fmt: skip
+
+    def draw(self, run: Run) -> None:
+        """losses.png, gradients.png, judged.png; samples.png, film.gif; interpolation.png."""
+        gan_pictures.draw(run, self.net, self._noise(60, "samples"), "validation_parzen")
+
+    def _noise(self, count: int, *name: str | int) -> Array:
+        return stream(self.seed, *name).uniform(-1, 1, (count, self.recipe.latent)).astype(np.float32)
+
+    def _drawn(self, name: str) -> Array:
+        """10,000 samples [M,784] of the generator."""
+        return self.net.decode(self._noise(parzen.SAMPLES, name)).reshape(parzen.SAMPLES, -1)
+
+    def _flat(self, images: Images) -> Array:
+        return scaled(images).reshape(len(images), -1)
+
+
+def norm(optimizer: optim.Adam) -> float:
+    """The length of the gradient that a phase left."""
+    return float(np.linalg.norm(optimizer.flat.grad))
+
+
+def example(batch_size: int) -> tuple[Layer, Array]:
+    """The discriminator and a batch for it, for `scratchnn summary`."""
+    return GAN(rng=stream(0, "init")).discriminator, np.zeros((batch_size, 1, 28, 28), np.float32)
