@@ -19,6 +19,7 @@ MODELS = {
     "wae": "codes pulled onto the prior together, by MMD or an adversary (Tolstikhin et al. 2018)",
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
     "gan": "two players, and digits out of noise (Goodfellow et al. 2014)",
+    "dcgan": "convolutional players; spectral norm and R1 as options (Radford et al. 2016)",
 }
 
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from scratchnn import plot
+from scratchnn import optim, plot
 from scratchnn.layer import Array
 from scratchnn_models.run import Run
 
@@ -49,3 +49,8 @@ def between(start: Array, end: Array, count: int) -> Array:
     """`count` steps from each of the starts [N,L] to its end, one after the other [N*count,L]."""
     t = np.linspace(0, 1, count, dtype=start.dtype)[:, None]
     return np.concatenate([(1 - t) * a + t * b for a, b in zip(start, end, strict=True)])
+
+
+def norm(optimizer: optim.Adam) -> float:
+    """The length of the gradient that a phase left."""
+    return float(np.linalg.norm(optimizer.flat.grad))
