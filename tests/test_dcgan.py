@@ -140,7 +140,7 @@ def test_shares_and_entropy() -> None:
 
 def test_the_judge_reads_digits() -> None:
     """MNIST's, where they are in the cache; the drawn ones it has never seen."""
-    if data.describe("mnist")["state"].startswith("not"):
+    if not data.describe("mnist")["cached"]:
         pytest.skip("MNIST is not in the cache")
     mnist = data.load("mnist")
     images, labels = mnist.test_images[:1000] / np.float32(255), mnist.test_labels[:1000]

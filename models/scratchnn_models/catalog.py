@@ -20,6 +20,8 @@ MODELS = {
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
     "gan": "two players, and digits out of noise (Goodfellow et al. 2014)",
     "dcgan": "convolutional players; spectral norm and R1 as options (Radford et al. 2016)",
+    "wgan": "a critic that measures how far apart two distributions are (Arjovsky et al. 2017)",
+    "wgan_gp": "the same critic under a gradient penalty (Gulrajani et al. 2017)",
 }
 
 

@@ -132,7 +132,7 @@ class Recipe:
     width: int = 32  # channels of the discriminator's first layer
     norm: str = "batch"
     r1: float = 0.0
-    epochs: int = 12
+    epochs: int = 8
     batch_size: int = 64
     lr: float = 2e-4
     validation: int = 5000  # images held out of training
@@ -204,7 +204,7 @@ class Training:
 
     def draw(self, run: Run) -> None:
         """losses.png, gradients.png, judged.png; samples.png, film.gif; interpolation.png."""
-        gan_pictures.draw(run, self.net, self._noise(60, "samples"), "validation_lenet_fid")
+        gan_pictures.draw(run, self.net, self._noise(60, "samples"), self.optimizers, "validation_lenet_fid")
 
     def _noise(self, count: int, *name: str | int) -> Array:
         return stream(self.seed, *name).uniform(-1, 1, (count, self.recipe.latent)).astype(np.float32)

@@ -174,7 +174,7 @@ class Training:
 
     def draw(self, run: Run) -> None:
         """losses.png, gradients.png, judged.png; samples.png, film.gif; interpolation.png."""
-        gan_pictures.draw(run, self.net, self._noise(60, "samples"), "validation_parzen")
+        gan_pictures.draw(run, self.net, self._noise(60, "samples"), self.optimizers, "validation_parzen")
 
     def _noise(self, count: int, *name: str | int) -> Array:
         return stream(self.seed, *name).uniform(-1, 1, (count, self.recipe.latent)).astype(np.float32)

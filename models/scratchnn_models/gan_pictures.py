@@ -1,5 +1,6 @@
 """What there is to see of a GAN: losses and gradients, the same noise while it trains, and ways between noises."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -10,7 +11,6 @@ from scratchnn.layer import Array
 from scratchnn_models.run import Run
 
 COLUMNS, FRAMES = 10, 120
-PLAYERS = ("discriminator", "generator")
 
 
 class Decoder(Protocol):
@@ -20,14 +20,14 @@ class Decoder(Protocol):
         """The images [N,C,H,W] in [0,1] of z [N,L]."""
 
 
-def draw(run: Run, net: Decoder, z: Array, judge: str) -> None:
+def draw(run: Run, net: Decoder, z: Array, players: Iterable[str], judge: str) -> None:
     """losses.png, gradients.png, judged.png, by step; samples.png and film.gif of the noises z; interpolation.png."""
     measured, folder = run.metrics(), run.folder
 
     def points(name: str) -> list[tuple[float, float]]:
         return [(record["step"], record[name]) for record in measured if name in record]
 
-    losses, norms = ({name: points(f"{name}_{kind}") for name in PLAYERS} for kind in ("loss", "gradient"))
+    losses, norms = ({name: points(f"{name}_{kind}") for name in players} for kind in ("loss", "gradient"))
     plot.curves(folder / "losses.png", losses, "loss", log=False)
     plot.curves(folder / "gradients.png", norms, "norm of the gradient")
     plot.curves(folder / "judged.png", {judge.replace("_", " "): points(judge)}, "", log=False)
@@ -51,6 +51,6 @@ def between(start: Array, end: Array, count: int) -> Array:
     return np.concatenate([(1 - t) * a + t * b for a, b in zip(start, end, strict=True)])
 
 
-def norm(optimizer: optim.Adam) -> float:
+def norm(optimizer: optim.Adam | optim.RMSprop) -> float:
     """The length of the gradient that a phase left."""
     return float(np.linalg.norm(optimizer.flat.grad))
