@@ -22,6 +22,7 @@ MODELS = {
     "dcgan": "convolutional players; spectral norm and R1 as options (Radford et al. 2016)",
     "wgan": "a critic that measures how far apart two distributions are (Arjovsky et al. 2017)",
     "wgan_gp": "the same critic under a gradient penalty (Gulrajani et al. 2017)",
+    "gan_failures": "mode collapse, vanishing gradients and going round, each provoked and cured",
 }
 
 

@@ -52,8 +52,8 @@ class GAN(Layer):
     """The generator of images [N,1,28,28] in [0,1], and the discriminator, which gives logits [N,1]."""
 
     def __init__(
-        self, latent: int = 100, hidden: int = 400, *, rng: np.random.Generator | None = None,
-        dtype: npt.DTypeLike = np.float32,
+        self, latent: int = 100, hidden: int = 400, dropout: tuple[float, float] = (0.2, 0.5), *,
+        rng: np.random.Generator | None = None, dtype: npt.DTypeLike = np.float32,
     ) -> None:  # fmt: skip
         make: dict[str, Any] = {"rng": rng, "dtype": dtype}
         self.generator = Sequential(
@@ -61,9 +61,10 @@ class GAN(Layer):
             Linear(hidden, 784, **make), Sigmoid(), Reshape(1, 28, 28),
         )  # fmt: skip
         self.discriminator = Sequential(
-            Flatten(), Dropout(0.2),
-            Linear(784, hidden // 2, **make), LeakyReLU(0.2), Dropout(0.5),
-            Linear(hidden // 2, hidden // 2, **make), LeakyReLU(0.2), Dropout(0.5), Linear(hidden // 2, 1, **make),
+            Flatten(), Dropout(dropout[0]),
+            Linear(784, hidden // 2, **make), LeakyReLU(0.2), Dropout(dropout[1]),
+            Linear(hidden // 2, hidden // 2, **make), LeakyReLU(0.2), Dropout(dropout[1]),
+            Linear(hidden // 2, 1, **make),
         )  # fmt: skip
 
     def decode(self, z: Array) -> Array:
@@ -80,11 +81,15 @@ class GAN(Layer):
         self.discriminator.backward_params(dscores / scores.real.dtype.type(n), ctx)
         return loss / n
 
-    def fool(self, fake: Array, generator: Context, rng: np.random.Generator) -> Array:
-        """G's phase: add its gradient, which comes through D; its loss. `generator` is the context of the fakes."""
+    def fool(self, fake: Array, generator: Context, rng: np.random.Generator, minimax: bool = False) -> Array:
+        """G's phase: add its gradient, which comes through D; its loss, in the minimax game mean log(1 - D(G(z))).
+
+        `generator` is the context of the fakes.
+        """
         with frozen(self.discriminator):
             scores, ctx = self.discriminator.forward(fake, train=True, rng=rng)
-            loss, dscores = losses.bce_with_logits(scores, np.ones_like(scores))
+            loss, dscores = losses.bce_with_logits(scores, np.zeros_like(scores) if minimax else np.ones_like(scores))
+            loss, dscores = (-loss, -dscores) if minimax else (loss, dscores)
             dfake = self.discriminator.backward(dscores, ctx)
         self.generator.backward_params(dfake, generator)
         return loss
