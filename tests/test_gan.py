@@ -96,6 +96,19 @@ def test_a_phase_lowers_its_own_loss() -> None:
         assert losses()[player] < before[player]
 
 
+def test_the_mean_of_the_generators_draws_the_images() -> None:
+    task = training(average=0.75)
+    key = "0.weight"
+    before = task.net.generator.state_dict()[key].copy()
+    task.train_step(0)
+    after = task.net.generator.state_dict()[key]
+    np.testing.assert_allclose(task.net.mean.state_dict()[key], 0.75 * before + 0.25 * after, rtol=1e-5)
+    z = RNG.uniform(-1, 1, (300, 6)).astype(np.float32)
+    task.net.settle(z)
+    expected, _ = task.net.mean.forward(z, train=True)  # by the statistics of these very z
+    np.testing.assert_allclose(task.net.decode(z), expected, rtol=0.02, atol=0.01)
+
+
 def test_same_seed_same_numbers_and_resuming() -> None:
     same_seed_same_numbers_and_resumes(training)
 

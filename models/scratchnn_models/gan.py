@@ -5,10 +5,11 @@ Goodfellow et al., "Generative Adversarial Nets", NIPS 2014, with z uniform in [
     D minimises  mean_n -log D(x_n) - log(1 - D(G(z_n)))
     G minimises  mean_n -log D(G(z_n)),    the paper's cure for a D that is sure of itself: log(1 - D) is flat there
 
-A step is one of D and one of G, and one forward pass of G serves both. The number is the Parzen-window log-likelihood
-by the paper's protocol, see parzen.py; beside it, the same of training images and of k-means centres, which shows how
-little it says. Simplified against the paper: a third of its units, LeakyReLU for maxout, Adam and half a cosine for
-momentum and its schedules.
+A step is one of D and one of G, and one forward pass of G serves both. The players go round rather than arrive, so the
+images are drawn by the mean of G's weights over the last thousands of steps (Yazici et al. 2019). The number is the
+Parzen-window log-likelihood by the paper's protocol, see parzen.py; beside it, the same of training images and of
+k-means centres, which shows how little it says. Simplified against the paper: a third of its units, LeakyReLU for
+maxout, batch norm in G, Adam.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn import (
+    BatchNorm1d,
     Dropout,
     Flatten,
     Layer,
@@ -35,7 +37,6 @@ from scratchnn import (
 from scratchnn.data import Dataset, Images
 from scratchnn.layer import Array, Context
 from scratchnn.random import stream
-from scratchnn.schedules import warmup_cosine
 from scratchnn_models import gan_pictures, parzen, recipes
 from scratchnn_models.batches import Batches, parts, scaled
 from scratchnn_models.results import Metric
@@ -56,10 +57,9 @@ class GAN(Layer):
         rng: np.random.Generator | None = None, dtype: npt.DTypeLike = np.float32,
     ) -> None:  # fmt: skip
         make: dict[str, Any] = {"rng": rng, "dtype": dtype}
-        self.generator = Sequential(
-            Linear(latent, hidden, **make), ReLU(), Linear(hidden, hidden, **make), ReLU(),
-            Linear(hidden, 784, **make), Sigmoid(), Reshape(1, 28, 28),
-        )  # fmt: skip
+        self.generator = _generator(latent, hidden, 0.1, make)
+        self.mean = _generator(latent, hidden, 1.0, make)  # of the generators so far, see Training
+        self.mean.load_state_dict(self.generator.state_dict())
         self.discriminator = Sequential(
             Flatten(), Dropout(dropout[0]),
             Linear(784, hidden // 2, **make), LeakyReLU(0.2), Dropout(dropout[1]),
@@ -68,8 +68,12 @@ class GAN(Layer):
         )  # fmt: skip
 
     def decode(self, z: Array) -> Array:
-        """The images of z [N,L]."""
-        return np.concatenate([self.generator.forward(part)[0] for part in parts(z)])
+        """The images of z [N,L] by the mean generator."""
+        return np.concatenate([self.mean.forward(part)[0] for part in parts(z)])
+
+    def settle(self, z: Array) -> None:
+        """Give the mean generator the statistics of z [N,L]: it was never trained, so it has none of its own."""
+        self.mean.forward(z, train=True)
 
     def discriminate(self, real: Array, fake: Array, rng: np.random.Generator) -> Array:
         """D's phase: add its gradient for two batches of images; its loss."""
@@ -95,6 +99,15 @@ class GAN(Layer):
         return loss
 
 
+def _generator(latent: int, hidden: int, momentum: float, make: dict[str, Any]) -> Sequential:
+    norms = [BatchNorm1d(hidden, momentum=momentum, dtype=make["dtype"]) for _ in range(2)]
+    return Sequential(
+        Linear(latent, hidden, bias=False, **make), norms[0], ReLU(),
+        Linear(hidden, hidden, bias=False, **make), norms[1], ReLU(),
+        Linear(hidden, 784, **make), Sigmoid(), Reshape(1, 28, 28),
+    )  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Recipe:
     """How `scratchnn train gan` trains; chosen on the last 10,000 training images, never on the test images."""
@@ -106,6 +119,7 @@ class Recipe:
     batch_size: int = 100
     lr: float = 1e-3
     momentum: float = 0.5  # of Adam
+    average: float = 0.9997  # of G's weights, what a step keeps of the mean
     validation: int = 10_000  # images held out of training, which choose sigma
 
     def __post_init__(self) -> None:
@@ -123,6 +137,7 @@ class Training:
             "discriminator": optim.Adam(self.net.discriminator.params(), recipe.lr, betas=betas),
             "generator": optim.Adam(self.net.generator.params(), recipe.lr, betas=betas),
         }
+        self.mean = optim.FlatParams(self.net.mean.params())
         self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
         self.steps_per_epoch = self.batches.steps_per_epoch
         self.steps = self.steps_per_epoch * recipe.epochs
@@ -132,8 +147,6 @@ class Training:
         real, z = self.batch(step)
         rng = stream(self.seed, "dropout", step)
         d_optimizer, g_optimizer = self.optimizers.values()
-        for optimizer in (d_optimizer, g_optimizer):
-            optimizer.lr = warmup_cosine(step, lr=self.recipe.lr, total=self.steps)
         fake, generator = self.net.generator.forward(z, train=True)
         d_optimizer.zero_grad()
         d_loss = self.net.discriminate(real, fake, rng)
@@ -141,6 +154,7 @@ class Training:
         g_optimizer.zero_grad()
         g_loss = self.net.fool(fake, generator, rng)
         g_optimizer.step()
+        self.mean.data += (1 - self.recipe.average) * (g_optimizer.flat.data - self.mean.data)
         norms = {f"{name}_gradient": gan_pictures.norm(optimizer) for name, optimizer in self.optimizers.items()}
         return {"discriminator_loss": float(d_loss), "generator_loss": float(g_loss), **norms}
 
@@ -151,6 +165,7 @@ class Training:
 
     def validate(self) -> dict[str, float]:
         """The Parzen log-likelihood of 1,000 held-out images, under the sigma that is best for them."""
+        self.net.settle(self._noise(2000, "settle"))
         held_out = self._flat(self.data.train_images[self.batches.held_out][:1000])
         found = parzen.log_likelihood(self._drawn("validate"), held_out, parzen.SIGMAS).mean(1)
         return {"validation_parzen": float(found.max())}
