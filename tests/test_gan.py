@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from model_laws import gradient_is_exact, same_seed_same_numbers_and_resumes, trains_by_command
 from scratchnn.layer import Layer
@@ -161,4 +162,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"latent": 6, "hidden": 24, "epochs": 10}
     report = trains_by_command("gan", changes, tmp_path / "run", monkeypatch, pictures)
     assert report["parzen_standard_error"] > 0
-    assert (tmp_path / "run" / "film.gif").stat().st_size > 1000
+    frames = {int(path.stem.removeprefix("step-")) for path in (tmp_path / "run" / "samples").glob("*.png")}
+    assert frames == {1, 2, 4, 8, *range(10, 101, 10)}
+    with Image.open(tmp_path / "run" / "film.gif") as film, Image.open(tmp_path / "run" / "samples.png") as last:
+        assert film.n_frames > 5 and film.size == last.size  # equal frames become one

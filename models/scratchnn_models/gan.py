@@ -172,6 +172,7 @@ class Training:
 
     def samples(self) -> Array:
         """The same noise each time."""
+        self.net.settle(self._noise(2000, "settle"))
         return self.net.decode(self._noise(60, "samples"))
 
     def tensors(self) -> Mapping[str, Array]:

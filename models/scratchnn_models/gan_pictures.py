@@ -40,7 +40,10 @@ def film(folder: Path) -> None:
     """film.gif of the pictures that a run made of the same noise while it trained."""
     from PIL import Image
 
-    pictures = [np.asarray(Image.open(path)) for path in sorted((folder / "samples").glob("*.png"))[:FRAMES]]
+    pictures = []
+    for path in sorted((folder / "samples").glob("*.png"))[:FRAMES]:
+        with Image.open(path) as picture:
+            pictures.append(np.asarray(picture))
     frames = np.stack([p[None] if p.ndim == 2 else p.transpose(2, 0, 1) for p in pictures])
     plot.film(folder / "film.gif", frames.astype(np.float32) / 255, milliseconds=200)
 

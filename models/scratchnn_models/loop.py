@@ -102,10 +102,15 @@ def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: in
     if done % task.steps_per_epoch == 0:
         measured = task.validate()
         run.log({"step": done, **measured})
-        if isinstance(task, Sampling):
-            plot.grid(run.folder / "samples" / f"step-{done:08d}.png", task.samples())
         shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
         progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
+    if isinstance(task, Sampling) and _shown(done, task.steps_per_epoch):
+        plot.grid(run.folder / "samples" / f"step-{done:08d}.png", task.samples())
+
+
+def _shown(done: int, steps_per_epoch: int) -> bool:
+    """After each epoch, and in the first one, in which most happens, after 1, 2, 4, 8, .. steps."""
+    return done % steps_per_epoch == 0 or (done < steps_per_epoch and done & (done - 1) == 0)
 
 
 class _Meter:
