@@ -38,7 +38,8 @@ KERNELS = (
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
-    "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth", "topk",
+    "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth",
+    "spectral_norm", "topk",
 )  # fmt: skip
 ELSEWHERE = (  # by address, see above; or CUDA, which `mutate_cuda.py` scores
     "kernels/channel_sum:_cpu:", "kernels/channel_sum:_row_of_ones:", "kernels/normalize:_normalize_cuda:",
