@@ -19,6 +19,7 @@ from scratchnn.pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from scratchnn.resample import Crop2d, PixelShuffle, ReflectionPad2d, Upsample, ZeroPad2d
 from scratchnn.shape import Flatten, Reshape
 from scratchnn.smooth import ELU, GELU, PReLU, SiLU, Softmax
+from scratchnn.spectral_norm import SpectralNorm
 from scratchnn.topk import TopK
 from scratchnn.weights import load_weights, save_weights
 
@@ -64,6 +65,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "SpectralNorm",
     "Split",
     "Tanh",
     "TopK",

@@ -125,6 +125,38 @@ class AdamW(Adam):
         super().__init__(params, lr, betas=betas, eps=eps, weight_decay=weight_decay)
 
 
+class RMSprop:
+    """RMSprop (Tieleman & Hinton 2012): w -= lr g / (sqrt(v) + eps), v the running mean of squared gradients."""
+
+    def __init__(
+        self, params: Iterable[Param], lr: float = 1e-2, *, alpha: float = 0.99, eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:  # fmt: skip
+        self.flat = FlatParams(params)
+        self.lr, self.alpha, self.eps, self.weight_decay = lr, alpha, eps, weight_decay
+        self.m, self.v = np.zeros_like(self.flat.data), np.zeros_like(self.flat.data)
+
+    def step(self) -> None:
+        """Move every parameter by its gradient over the root of its running square."""
+        self.flat.check()
+        kernels.adam_update(  # Adam without a mean of gradients, so late that it no longer corrects for its beginning
+            self.flat.data, self.flat.grad, self.m, self.v, lr=self.lr, betas=(0.0, self.alpha), eps=self.eps,
+            weight_decay=self.weight_decay, step=1 << 40,
+        )  # fmt: skip
+
+    def zero_grad(self) -> None:
+        """Set all gradients to zero, in one pass."""
+        self.flat.grad.fill(0)
+
+    def state_dict(self) -> dict[str, Array]:
+        """What a resumed run needs besides the parameters."""
+        return {"v": self.v}
+
+    def load_state_dict(self, state: dict[str, Array]) -> None:
+        """Continue from a state_dict()."""
+        _load(self, self.state_dict(), state)
+
+
 def _load(optimizer: Any, own: dict[str, Array], state: dict[str, Array]) -> None:
     name = type(optimizer).__name__
     if state.keys() != own.keys():

@@ -1,6 +1,6 @@
 """Pictures, the only place that draws. Matplotlib is imported at the first picture, and no window is ever opened."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ from scratchnn.layer import Array
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9730d", "#666666"
 LINE_COLOURS = (BLUE, ORANGE, "#2a8f5b", "#8a3fa0")
+Panel = Callable[[Any], None]  # draws on the axes it is given
 
 
-def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_label: str) -> None:
-    """Lines over training steps, y on a logarithmic axis; series: name -> points (step, value)."""
+def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_label: str, *, log: bool = True) -> None:
+    """Lines over training steps, y on a logarithmic axis or a linear one; series: name -> points (step, value)."""
     figure = _figure(6.4, 3.6)
     axes = figure.add_subplot()
     for colour, (name, points) in zip(LINE_COLOURS, series.items(), strict=False):
@@ -23,7 +24,7 @@ def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float]]], y_la
         axes.plot(
             steps, values, color=colour, label=name, linewidth=1.5, marker="o" if len(points) < 30 else None, ms=3
         )
-    axes.set(yscale="log", xlabel="step", ylabel=y_label)
+    axes.set(yscale="log" if log else "linear", xlabel="step", ylabel=y_label)
     _bare(axes)
     _save(figure, path)
 
@@ -76,6 +77,17 @@ def grid(path: Path, images: Array, columns: int = 10, zoom: int = 2) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def film(path: Path, frames: Array, zoom: int = 1, milliseconds: int = 80) -> None:
+    """Frames [N,C,H,W] in [0,1] one after the other as a GIF that begins again, each pixel `zoom` wide."""
+    from PIL import Image
+
+    large = (np.clip(frames, 0, 1) * 255).round().astype(np.uint8).repeat(zoom, 2).repeat(zoom, 3)
+    pictures = [Image.fromarray(frame.transpose(1, 2, 0) if len(frame) == 3 else frame[0]) for frame in large]
+    buffer = BytesIO()
+    pictures[0].save(buffer, format="gif", save_all=True, append_images=pictures[1:], duration=milliseconds, loop=0)
+    write_atomic(path, buffer.getvalue())
+
+
 def strips(path: Path, rows: Mapping[str, Array], title: str) -> None:
     """A row of images [N,C,H,W] in [0,1] under each name, e.g. the test images and what became of them."""
     count, (h, w) = max(map(len, rows.values())), next(iter(rows.values())).shape[2:]
@@ -116,6 +128,52 @@ def arrows(path: Path, cloud: Array, starts: Array, ends: Array, title: str) -> 
     axes.set_aspect("equal")
     axes.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
+
+
+def page(path: Path, panels: Mapping[str, Panel], columns: int = 3) -> None:
+    """Several pictures under their titles on one page; `dots`, `tracks` and `sheet` make them."""
+    rows = -(-len(panels) // columns)
+    figure = _figure(3.6 * columns, 3.0 * rows)
+    for i, (title, panel) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        panel(axes)
+        axes.set_title(title, fontsize=8)
+    _save(figure, path)
+
+
+def dots(points: Array, targets: Array) -> Panel:
+    """A panel of points [N,2] over targets [M,2]."""
+
+    def draw(axes: Any) -> None:
+        axes.scatter(targets[:, 0], targets[:, 1], s=90, color=ORANGE, alpha=0.4, linewidths=0)
+        axes.scatter(points[:, 0], points[:, 1], s=2, color=BLUE, linewidths=0)
+        axes.set_aspect("equal")
+        axes.spines[["top", "right"]].set_visible(False)
+
+    return draw
+
+
+def tracks(series: Mapping[str, Array], labels: tuple[str, str] = ("", ""), *, log: bool = False) -> Panel:
+    """A panel of lines through points [N,2] by name; both axes logarithmic or linear."""
+
+    def draw(axes: Any) -> None:
+        for colour, (name, points) in zip(LINE_COLOURS, series.items(), strict=False):
+            axes.plot(points[:, 0], points[:, 1], color=colour, label=name, linewidth=1)
+        axes.set(xlabel=labels[0], ylabel=labels[1], **({"xscale": "log", "yscale": "log"} if log else {}))
+        _bare(axes)
+        axes.legend(frameon=False, fontsize=6)
+
+    return draw
+
+
+def sheet(images: Array, columns: int = 10) -> Panel:
+    """A panel of images [N,C,H,W] in [0,1]."""
+
+    def draw(axes: Any) -> None:
+        axes.imshow(_pixels(np.clip(mosaic(images, columns, 0.5), 0, 1)), cmap="gray", vmin=0, vmax=1)
+        axes.set_axis_off()
+
+    return draw
 
 
 def histograms(path: Path, values: Mapping[str, Array], x_label: str, bins: int = 60) -> None:

@@ -28,11 +28,11 @@ import plain_intrinsics
 MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
     "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
-    "test_dispatch", "test_optim_oracle", "test_constructors",
+    "test_dispatch", "test_optim_oracle", "test_constructors", "test_kernel_corners",
 )  # fmt: skip
 BY_ADDRESS = (
-    "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "channel_sum", "max_pool2d", "max_pool2d_gather",
-    "max_pool2d_scatter",
+    "avg_pool2d", "avg_pool2d_input_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "channel_sum",
+    "max_pool2d", "max_pool2d_gather", "max_pool2d_scatter",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
@@ -123,10 +123,12 @@ def only_python() -> None:
 
     Before the test modules read it.
     """
-    from scratchnn_kernels import TABLE, vector_bits
+    from scratchnn_kernels import TABLE
 
-    for intrinsic in plain_intrinsics.ALL:
-        setattr(vector_bits, intrinsic.__name__, intrinsic)
+    for module, intrinsics in plain_intrinsics.OF_MODULE.items():
+        compiled = importlib.import_module(f"scratchnn_kernels.{module}")
+        for name, intrinsic in intrinsics.items():
+            setattr(compiled, name, intrinsic)
     for op in BY_ADDRESS:
         for name in TABLE[op].keys() - {"reference", "im2col"}:
             del TABLE[op][name]

@@ -129,6 +129,27 @@ def residuals(draw: st.DrawFn) -> Setup:
 
 
 @st.composite
+def spectral_norms(draw: st.DrawFn, kind: str) -> Setup:
+    """In evaluation; what training does to u and v is in test_spectral_norm.py."""
+    if kind == "Linear":
+        shape = draw(shapes(2, 4))
+        part = parts.linear(shape[-1], draw(st.integers(1, 4)), draw(st.booleans()))
+        return drawn(draw, parts.spectral_norm(part), shape, wrong_shapes=((*shape[:-1], shape[-1] + 1),))
+    if kind == "Conv2d":
+        options = draw(conv_options())
+        shape, part = (
+            (draw(batches), options["in_channels"], *draw(sizes_that_fit(options))),
+            parts.convolution(**options),
+        )
+    else:
+        options = draw(conv_transpose_options())
+        shape = (draw(batches), options["in_channels"], *draw(transposed_sizes(options))[0])
+        part = parts.transposed_convolution(**options)
+    part = parts.spectral_norm(part, transposed=kind == "ConvTranspose2d")
+    return drawn(draw, part, shape, wrong_shapes=wrong_images(shape))
+
+
+@st.composite
 def nests(draw: st.DrawFn, *, train: bool) -> Setup:
     """Residual blocks in a Sequential, with batch norm and dropout in them."""
     c = draw(st.integers(1, 2))
@@ -179,6 +200,9 @@ CASES = [
     Case("BatchNorm2d(eval)", batch_norms("BatchNorm2d", 4, train=False)),
     Case("LeNet", lenets()),
     Case("Residual", residuals()),
+    Case("SpectralNorm(Linear)", spectral_norms("Linear")),
+    Case("SpectralNorm(Conv2d)", spectral_norms("Conv2d")),
+    Case("SpectralNorm(ConvTranspose2d)", spectral_norms("ConvTranspose2d")),
     Case("Nested(train)", nests(train=True), no_twin=MASKS),
     Case("Nested(eval)", nests(train=False)),
     *cases_norm.CASES,

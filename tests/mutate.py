@@ -2,12 +2,12 @@
 
     python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
 
-Numba's loops run as plain Python here. The convolutions by tiles, max-pooling by vectors and the channel sums are
+Numba's loops run as plain Python here. The convolutions by tiles, pooling by vectors and the channel sums are
 compiled from LLVM code and write to memory by address, where a fault would end the run instead of failing a test; they
 are taken out of the dispatch table, are held to the references by hypothesis, and have no score. Nor have the loops of
-normalisation, average pooling, padding, resizing and the elementwise kernels, which serve the layers here, and so are
-run; what calls them has. `mutation_survivors.toml` says of a mutant that lives why it is equivalent; one in backward
-code that it does not name makes the command fail.
+normalisation, padding, resizing and the elementwise kernels, which serve the layers here, and so are run; what calls
+them has. `mutation_survivors.toml` says of a mutant that lives why it is equivalent; one in backward code that it does
+not name makes the command fail.
 """
 
 import os
@@ -38,9 +38,13 @@ KERNELS = (
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
-    "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth", "topk",
+    "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth",
+    "spectral_norm", "topk",
 )  # fmt: skip
-BY_ADDRESS = ("kernels/channel_sum:_cpu:", "kernels/channel_sum:_row_of_ones:")  # see above
+ELSEWHERE = (  # by address, see above; or CUDA, which `mutate_cuda.py` scores
+    "kernels/channel_sum:_cpu:", "kernels/channel_sum:_row_of_ones:", "kernels/normalize:_normalize_cuda:",
+    "kernels/normalize:_normalize_grad_cuda:", "kernels/normalize:_affine_grad_cuda:",
+)  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 
 
@@ -88,7 +92,7 @@ def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[
     """
     modules = {module: path for module, path in targets().items() if not only or any(word in module for word in only)}
     found = [mutant for module, path in modules.items() for mutant in mutants_of(path, module)]
-    found = [mutant for mutant in found if not mutant.id.startswith(BY_ADDRESS)]
+    found = [mutant for mutant in found if not mutant.id.startswith(ELSEWHERE)]
     first, others = ([m for m in found if m.backward is wanted] for wanted in (True, False))
     if sample is not None and sample < len(others):
         others = [others[place] for place in sorted(random.Random(0).sample(range(len(others)), sample))]

@@ -162,3 +162,19 @@ def reshape(*shape: int) -> Part:
 
 def flatten() -> Part:
     return torch_named("Flatten", lambda x, *_: oracles.reshape(x, (-1,)))
+
+
+def spectral_norm(body: Part, *, transposed: bool = False) -> Part:
+    def oracle(x: Array, state: State, mode: Mode) -> Array:
+        weight = state["parametrizations.weight.original"]
+        u, v = state["parametrizations.weight.0._u"], state["parametrizations.weight.0._v"]
+        rows = (weight.swapaxes(0, 1) if transposed else weight).reshape(len(u), len(v))
+        s = sum(u[i] * rows[i, j] * v[j] for i, j in np.ndindex(*rows.shape))
+        bias = {"bias": state["bias"]} if "bias" in state else {}
+        return body.oracle(x, {"weight": weight / s, **bias}, mode)
+
+    return Part(
+        lambda dtype, rng: scratchnn.SpectralNorm(body.build(dtype, rng), rng=rng),
+        oracle,
+        lambda torch: torch.nn.utils.parametrizations.spectral_norm(body.twin(torch)),
+    )

@@ -1,8 +1,10 @@
-"""The LLVM intrinsics of `vector_bits` in plain Python: so the loops over them run without Numba, and can be mutated.
+"""LLVM intrinsics in plain Python: so the loops over them run without Numba, and can be mutated.
 
-Numbers are NumPy scalars. Each function does what the docstring of its namesake says.
+Numbers are NumPy scalars, an address is a `Place`. Each function does what the docstring of its namesake says.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,4 +59,82 @@ def wide() -> None:
     pass
 
 
-ALL = (constant, fma, polynomial, power_of_two, with_sign, ordered, from_ordered, plus_one_if, wide)
+@dataclass(frozen=True)
+class Place:
+    """An element of an array's memory."""
+
+    memory: np.ndarray
+    index: int
+
+    def rows(self, row: int, count: int, width: int) -> np.ndarray:
+        """Rows [count,width] from here on, `row` elements apart; IndexError outside of memory."""
+        if count and width and not 0 <= self.index <= self.index + (count - 1) * row + width <= self.memory.size:
+            raise IndexError(f"{count} rows of {width} elements, {row} apart, from {self.index} of {self.memory.size}")
+        step = self.memory.itemsize
+        return np.lib.stride_tricks.as_strided(
+            self.memory[self.index :], (max(count, 0), max(width, 0)), (row * step, step)
+        )
+
+    def line(self, width: int) -> np.ndarray:
+        return self.rows(0, 1, width)[0]
+
+
+def at(array: Any, index: Any) -> Place:
+    root = array
+    while root.base is not None:
+        root = root.base
+    offset = (array.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // array.itemsize
+    order = sorted(range(root.ndim), key=lambda axis: -root.strides[axis])  # that of memory: no copy
+    return Place(root.transpose(order).reshape(-1), offset + int(index))
+
+
+def _moments(size: int) -> Callable[..., None]:
+    def moments(x: Place, row: int, steps: int, width: int, mean: Place, m2: Place, seen: Any) -> None:
+        values = x.rows(row, size * steps, width).reshape(steps, size, width)
+        middle, square = mean.line(width), m2.line(width)
+        for k, part in enumerate(values):
+            before, centre = seen.dtype.type(k * size) + seen, part.mean(0)
+            share, step = size / (before + size), centre - middle
+            square += ((part - centre) ** 2).sum(0) + step * step * share * before
+            middle += step * share
+
+    return moments
+
+
+moments_8, moments_1 = _moments(8), _moments(1)
+
+
+def sums(
+    g: Place, x: Place, row: int, rows: int, width: int, shift: Place, total: Place, product: Place, kind: Any
+) -> None:  # fmt: skip
+    slopes, values = g.rows(row, rows, width), x.rows(row, rows, width)
+    total.line(width)[:] += slopes.sum(0)
+    product.line(width)[:] += (slopes * (values - shift.line(width))).sum(0)
+
+
+def scale(
+    x: Place, row: int, rows: int, width: int, shift: Place, factor: Place, offset: Place, y: Place, kind: Any
+) -> None:  # fmt: skip
+    deviations = x.rows(row, rows, width) - shift.line(width)
+    y.rows(row, rows, width)[:] = deviations * factor.line(width) + offset.line(width)
+
+
+def combine(
+    g: Place, x: Place, row: int, rows: int, width: int, shift: Place, a: Place, b: Place, c: Place, dx: Place,
+    kind: Any,
+) -> None:  # fmt: skip
+    slopes, deviations = g.rows(row, rows, width), x.rows(row, rows, width) - shift.line(width)
+    dx.rows(row, rows, width)[:] = a.line(width) * slopes + b.line(width) * deviations + c.line(width)
+
+
+OF_MODULE: dict[str, dict[str, Callable[..., Any]]] = {
+    "vector_bits": {
+        "constant": constant, "fma": fma, "polynomial": polynomial, "power_of_two": power_of_two,
+        "with_sign": with_sign, "ordered": ordered, "from_ordered": from_ordered, "plus_one_if": plus_one_if,
+        "wide": wide,
+    },
+    "tile": {"at": at},
+    "column_vectors": {
+        "moments_8": moments_8, "moments_1": moments_1, "sums": sums, "scale": scale, "combine": combine,
+    },
+}  # fmt: skip

@@ -10,13 +10,16 @@ import pytest
 from typer.testing import CliRunner
 
 from scratchnn.errors import ScratchnnError
-from scratchnn_bench import against, cases, catalogue, cli, overhead, reference, report, run, worker
+from scratchnn.random import stream
+from scratchnn_bench import against, cases, catalogue, cli, overhead, reference, report, reuse, run, worker
 from scratchnn_bench.against import Plan, Times
 from scratchnn_bench.geometry import parse
+from scratchnn_bench.measure import Timing
 from scratchnn_bench.peak import Peak
 from scratchnn_bench.work import Case, How, Work, worst_error
 from scratchnn_bench.workers import EAGER, OURS
 from scratchnn_kernels import TABLE
+from scratchnn_models.dcgan import DCGAN
 
 TINY = Plan(rounds=2, slots=1, seconds=1e-4, again=0, reference=0.0)
 CASES = catalogue.catalogue()
@@ -245,3 +248,42 @@ def test_overhead_measures_every_layer_in_microseconds():
     found = list(overhead.overheads(calls=1))
     assert len(found) == len(overhead.LAYERS)
     assert all(0 < row.forward < 1e5 and 0 < row.backward < 1e5 for row in found)
+
+
+def test_a_gan_step_without_its_savings_has_the_same_gradients():
+    """Of the discriminator's phase, and of the generator's unless it draws anew."""
+    found = {}
+    for name, savings in reuse.STEPS.items():
+        net = DCGAN(4, 2, rng=stream(0, "init"))
+        rng = np.random.default_rng(0)
+        real, z = rng.standard_normal((4, 1, 32, 32), np.float32), rng.standard_normal((2, 4, 4), np.float32)
+        reuse.step(net, real, z, savings)
+        found[name] = {key: param.grad for key, param in net.named_params()}
+    for name, savings in reuse.STEPS.items():
+        for key, grad in found["as it is"].items():
+            same = savings.one_forward if key.startswith("generator") else savings.no_weights
+            if same:
+                np.testing.assert_array_equal(found[name][key], grad, err_msg=f"{name}: {key}")
+            elif key.startswith("generator"):
+                assert (found[name][key] != grad).any()
+
+
+def test_a_penalty_without_its_saving_adds_the_weights_gradients_too():
+    critic, x = DCGAN(4, 2, "none", rng=stream(0, "init")).discriminator, np.ones((2, 1, 32, 32), np.float32)
+    reuse.unit_norm(critic, x, 10.0)
+    saving = [param.grad.copy() for param in critic.params()]
+    critic.zero_grad()
+    scores, ctx = critic.forward(x, train=True)
+    critic.backward_params(np.ones_like(scores), ctx)
+    thrown_away = [param.grad.copy() for param in critic.params()]
+    critic.zero_grad()
+    reuse.unfrozen_penalty(critic, x)
+    for param, a, b in zip(critic.params(), saving, thrown_away, strict=True):
+        np.testing.assert_allclose(param.grad, a + b, rtol=1e-4, atol=1e-5)
+
+
+def test_reuse_measures_every_alternative_in_turns(monkeypatch, tmp_path):
+    monkeypatch.setattr(reuse, "interleaved", lambda calls, rounds, slot: {name: Timing(1e-3, 1.0) for name in calls})
+    code, said = invoke("reuse", "--json", str(tmp_path / "reuse.json"))
+    assert code == 0 and all(name in said for name in reuse.STEPS)
+    assert json.loads((tmp_path / "reuse.json").read_text())["rows"]["DCGAN step"].keys() == reuse.STEPS.keys()

@@ -22,8 +22,8 @@ KERNELS = {
 
 
 def assembly(kernel: Any, integers: int, number: Any) -> str:
-    """Of the kernel compiled for this precision; anew, because Numba shows no code that it read from its cache."""
-    fresh = numba.njit(error_model="numpy", nogil=True)(kernel.py_func)
+    """Of the kernel compiled for this precision; anew, because Numba shows no code of what is called by address."""
+    fresh = numba.njit(error_model="numpy", nogil=True)(kernel)
     arguments = [types.intp] * integers + [number]
     if kernel is depthwise_tile.slide:
         arguments = [types.intp] * 5 + [number, types.intp, number]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from compare import assert_bits, assert_close
 from scratchnn import Linear, Param, ScratchnnError, Sequential, frozen, schedules
-from scratchnn.optim import SGD, Adam, AdamW
+from scratchnn.optim import SGD, Adam, AdamW, RMSprop
 from scratchnn.testing.strategies import seeds
 from scratchnn_kernels import TABLE
 
@@ -26,6 +26,8 @@ VARIANTS: dict[str, tuple[type, dict[str, Any]]] = {
     "SGD nesterov decay": (SGD, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.05, "nesterov": True}),
     "Adam": (Adam, {}),
     "Adam decay": (Adam, {"lr": 0.01, "betas": (0.5, 0.99), "eps": 1e-4, "weight_decay": 0.1}),
+    "RMSprop": (RMSprop, {}),
+    "RMSprop decay": (RMSprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-4, "weight_decay": 0.1}),
     "AdamW": (AdamW, {}),
     "AdamW decay": (AdamW, {"lr": 0.02, "betas": (0.0, 0.9), "weight_decay": 0.3}),
 }
@@ -125,7 +127,7 @@ DETACH: list[Callable[[Sequential], Any]] = [
 
 
 @pytest.mark.parametrize("detach", DETACH)
-@pytest.mark.parametrize("kind", [partial(SGD, lr=0.1), Adam, AdamW])
+@pytest.mark.parametrize("kind", [partial(SGD, lr=0.1), Adam, AdamW, RMSprop])
 def test_a_parameter_that_left_the_buffer_is_an_error(kind: Any, detach: Callable[[Sequential], Any]) -> None:
     network = Sequential(Linear(2, 3), Linear(3, 1))
     optimizer = kind(network.params())
@@ -188,7 +190,7 @@ def test_a_state_that_does_not_fit_changes_nothing(variant: str) -> None:
             assert_bits(array, good[name], name)
 
 
-@pytest.mark.parametrize("kind", [partial(SGD, lr=0.1), Adam, AdamW])
+@pytest.mark.parametrize("kind", [partial(SGD, lr=0.1), Adam, AdamW, RMSprop])
 def test_frozen_parameters_are_left_out(kind: Any) -> None:
     network = Sequential(Linear(2, 3), Linear(3, 1))
     body, head = network.layers

@@ -7,7 +7,7 @@ import pytest
 
 from compare import assert_close
 from scratchnn import Param
-from scratchnn.optim import SGD, Adam, AdamW
+from scratchnn.optim import SGD, Adam, AdamW, RMSprop
 
 STEPS = 4
 RNG = np.random.default_rng(5)
@@ -51,6 +51,19 @@ def test_adam(kind: type) -> None:
             w -= lr * (m / (1 - b1**t)) / (sqrt(v / (1 - b2**t)) + eps)
         expected.append(w)
     found = run(kind, lr=lr, betas=(b1, b2), eps=eps, weight_decay=decay)
+    assert_close(found, np.array(expected), 1e-14, "w")
+
+
+def test_rmsprop() -> None:
+    expected = []
+    for i, w in enumerate(START):
+        v = 0.0
+        for gradient in GRADIENTS[:, i]:
+            g = gradient + 0.2 * w
+            v = 0.9 * v + 0.1 * g * g
+            w -= 0.07 * g / (sqrt(v) + 0.03)
+        expected.append(w)
+    found = run(RMSprop, lr=0.07, alpha=0.9, eps=0.03, weight_decay=0.2)
     assert_close(found, np.array(expected), 1e-14, "w")
 
 

@@ -277,7 +277,10 @@ def test_a_full_disk_is_one_error_and_the_run_goes_on_when_there_is_room(
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     done = scratchnn("train", "lenet", "--lr", "1e30", "--out", tmp_path / "run")
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr.splitlines()[-1] == "error: step 1: loss is nan; try a smaller --lr"
+    assert done.stderr.splitlines()[-1] == (
+        "error: step 1: loss is nan; Conv2d(6, 16, (5, 5)) (features.3) made the first one, in its forward, at step 1; "
+        "try a smaller --lr"
+    )
     assert "Traceback" not in done.stderr
     found = last_checkpoint(tmp_path / "run")
     assert found.step == 1 and all(np.isfinite(tensor).all() for tensor in found.tensors.values())

@@ -87,6 +87,21 @@ def overhead(json: JsonFile = None) -> None:
         _write(json, {"unit": "us", "target": TARGET, "rows": [row._asdict() for row in found]})
 
 
+@app.command()
+def reuse(json: JsonFile = None) -> None:
+    """Time the steps of GANs without what they save: each alternative over the step as it is, in turns."""
+    from scratchnn_bench.reuse import measured
+
+    _use(1)
+    found = measured()
+    for work, rows in found.items():
+        for name, timing in rows.items():
+            typer.echo(f"{work:18} {name:52} {1e3 * timing.seconds:8.1f} ms {timing.ratio:6.2f}")
+    if json:
+        rows_of = {work: {name: vars(timing) for name, timing in rows.items()} for work, rows in found.items()}
+        _write(json, {"unit": "s of thread CPU time, medians", "threads": 1, "rows": rows_of})
+
+
 def _torch(words: list[str], quick: bool, threads: list[int]) -> dict[str, Any]:
     from scratchnn_bench.against import QUICK, Plan
     from scratchnn_bench.catalogue import catalogue, select

@@ -10,10 +10,11 @@ tile.py for how this is written.)
 
 from typing import Any
 
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.dot_tile import _loop
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.tile import I64, _Code
 
 SUMS = 4
@@ -48,7 +49,7 @@ def _slide(typing: Any, width: Any, w: Any, x: Any, offsets: Any, steps: Any, in
     return types.void(*[types.intp] * 5, init, types.intp, floor), codegen
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def slide(width: int, w: int, x: int, offsets: int, steps: int, init: float, out: int, floor: float) -> None:
     """A row of `width` pixels; w, x, offsets and out are addresses, offsets count elements."""
     _slide(width, w, x, offsets, steps, init, out, floor)
@@ -101,7 +102,7 @@ def _glide(
     return types.void(*[types.intp] * 10, floor), codegen
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def glide(
     pixels: int, channels: int, w: int, x: int, x_step: int, offsets: int, steps: int, init: int, out: int,
     out_step: int, floor: float,
@@ -152,7 +153,7 @@ def _reap(
     return types.void(*[types.intp] * 8, kind), codegen
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def reap(
     taps: int, width: int, channels: int, x: int, x_step: int, offsets: int, dy: int, out: int, kind: float
 ) -> None:  # fmt: skip

@@ -10,26 +10,15 @@ is written.)
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
 
 # Rows and columns of the largest tile; its sums, the rows of a and one vector of b fill the registers.
 DOT_ROWS, DOT_COLS = (4, 5) if VECTOR_BYTES == 64 else (2, 5)
 ARGUMENTS = ("rows", "cols", "a", "a_row", "a_line", "b", "b_steps", "b_line", "lines", "width", "out", "out_row")
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def dot_tile(
-    rows: int, cols: int, a: int, a_row: int, a_line: int, b: int, b_steps: int, b_line: int, lines: int, width: int,
-    out: int, out_row: int, kind: float,
-) -> None:  # fmt: skip
-    """out[m, q] += sum a[m * a_row + line * a_line + j] b[b_steps[q] + line * b_line + j], rows and cols at most
-    DOT_ROWS and DOT_COLS, lines and width at least 1. a, b, b_steps and out are addresses, all else counts elements;
-    the type of `kind` is that of the numbers.
-    """
-    _any_dot_tile(rows, cols, a, a_row, a_line, b, b_steps, b_line, lines, width, out, out_row, kind)
 
 
 @intrinsic
@@ -125,3 +114,15 @@ def total(code: _Code, vector: Any) -> Any:
 
 def _pointer(code: _Code, address: Any) -> Any:
     return code.b.inttoptr(address, code.scalar.as_pointer())
+
+
+@linked
+def dot_tile(
+    rows: int, cols: int, a: int, a_row: int, a_line: int, b: int, b_steps: int, b_line: int, lines: int, width: int,
+    out: int, out_row: int, kind: float,
+) -> None:  # fmt: skip
+    """out[m, q] += sum a[m * a_row + line * a_line + j] b[b_steps[q] + line * b_line + j], rows and cols at most
+    DOT_ROWS and DOT_COLS, lines and width at least 1. a, b, b_steps and out are addresses, all else counts elements;
+    the type of `kind` is that of the numbers.
+    """
+    _any_dot_tile(rows, cols, a, a_row, a_line, b, b_steps, b_line, lines, width, out, out_row, kind)

@@ -10,7 +10,7 @@ import os
 LEAST_WORK = 1 << 18  # elementary operations that are worth a second thread: waking it costs ten microseconds
 
 _threads = 0
-_told = False  # whether Numba knows the number
+_told = 0  # the number that Numba knows
 
 
 def get_threads() -> int:
@@ -24,23 +24,25 @@ def get_threads() -> int:
 
 def set_threads(threads: int) -> None:
     """Use so many threads from now on; more than the machine has cores take turns, and split the work as finely."""
-    global _threads, _told
+    global _threads
     if threads < 1:
         raise ValueError(f"threads={threads}; at least 1 is expected")
-    _threads, _told = threads, False
+    _threads = threads
 
 
 def parts(work: int, pieces: int) -> int:
     """Into how many parts a kernel splits `pieces` pieces that are `work` elementary operations in all."""
     threads = get_threads()
-    if not _told:
-        _tell_numba(threads)
-    return max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
+    count = max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
+    if count != _told:
+        _tell_numba(count)
+    return count
 
 
-def _tell_numba(threads: int) -> None:
+def _tell_numba(count: int) -> None:
+    """A loop over fewer parts than Numba has threads would wake them all."""
     global _told
     import numba
 
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-    _told = True
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+    _told = count

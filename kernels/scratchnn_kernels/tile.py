@@ -17,8 +17,10 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
+
+from scratchnn_kernels.linked import linked
 
 I32, I64 = ir.IntType(32), ir.IntType(64)
 
@@ -204,7 +206,7 @@ def _tile(code: _Code, rows: int, vectors: int, given: dict[str, Any]) -> None:
             code.store_vector(code.at_least(value, least), b.add(place, s), m)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def tile(
     rows: int, width: int, a: int, a_row: int, a_steps: int, b: int, b_steps: int, steps: int, init: int,
     init_row: int, out: int, out_row: int, floor: float,

@@ -20,6 +20,11 @@ MODELS = {
     "wae": "codes pulled onto the prior together, by MMD or an adversary (Tolstikhin et al. 2018)",
     "rgb_codes": "emoji in bits, by a VAE and a VQ-VAE with one likelihood (van den Oord et al. 2017)",
     "vq_vae": "digits as maps of symbols, and a prior over them (van den Oord et al. 2017)",
+    "gan": "two players, and digits out of noise (Goodfellow et al. 2014)",
+    "dcgan": "convolutional players; spectral norm and R1 as options (Radford et al. 2016)",
+    "wgan": "a critic that measures how far apart two distributions are (Arjovsky et al. 2017)",
+    "wgan_gp": "the same critic under a gradient penalty (Gulrajani et al. 2017)",
+    "gan_failures": "mode collapse, vanishing gradients and going round, each provoked and cured",
 }
 
 

@@ -129,7 +129,7 @@ class Training:
         """The images [B,C,32,32] and labels [B] of a step: a function of the seed and the step alone."""
         chosen = self.batches.indices(step)
         images = distort(scaled(self.data.train_images[chosen]), stream(self.seed, "distort", step), self.distortion)
-        return _framed(images), self.data.train_labels[chosen]
+        return framed(images), self.data.train_labels[chosen]
 
     def validate(self) -> dict[str, float]:
         """Loss and accuracy on the held-out training images."""
@@ -166,14 +166,14 @@ def predict(net: LeNet, images: Array, batch_size: int = 500) -> Array:
 
 def prepared(images: Array) -> Array:
     """What the network sees of uint8 images [N,C,H,W]: values in [0,1], in a field of 32x32."""
-    return _framed(scaled(images))
+    return framed(scaled(images))
 
 
 def _accuracy(scores: Array, labels: Array) -> float:
     return float((scores.argmax(1) == labels).mean())
 
 
-def _framed(images: Array) -> Array:
+def framed(images: Array) -> Array:
     """Centre images in a field of 32x32 of the background."""
     h, w = SIDE - images.shape[2], SIDE - images.shape[3]
     return np.pad(images, ((0, 0), (0, 0), (h // 2, h - h // 2), (w // 2, w - w // 2)))

@@ -18,7 +18,7 @@ from scratchnn.errors import FileError, ScratchnnError
 from scratchnn.layer import Array, Layer
 from scratchnn_kernels import array_module
 from scratchnn_kernels.device import to_cpu
-from scratchnn_models import hashes
+from scratchnn_models import blame, hashes
 from scratchnn_models.errors import Interrupted
 from scratchnn_models.progress import Progress
 from scratchnn_models.run import Run
@@ -71,8 +71,9 @@ def fit(task: Task, run: Run, title: str) -> float:
         else:
             _hash(task, run, 0)
         began = saved_at = time.monotonic()
+        snapshot = blame.Snapshot(task, first)
         for step in range(first, task.steps):
-            numbers = _checked(task.train_step(step), step)
+            numbers = _checked(task.train_step(step), step, task, snapshot)
             done = step + 1
             meter.add(numbers)
             progress.update(done, numbers)
@@ -81,7 +82,7 @@ def fit(task: Task, run: Run, title: str) -> float:
             now = time.monotonic()
             if interrupt or done == task.steps or done % task.steps_per_epoch == 0 or now - saved_at > SAVE_EVERY:
                 run.save(done, _on_cpu(task.tensors()), {"seconds": seconds + now - began, "meter": meter.sums})
-                saved_at = now
+                saved_at, snapshot = now, blame.Snapshot(task, done)
             if interrupt and done < task.steps:
                 raise Interrupted(f"stopped after step {done} of {task.steps}, saved in {run.folder}")
         return seconds + time.monotonic() - began
@@ -101,10 +102,15 @@ def _measure(task: Task, run: Run, meter: "_Meter", progress: Progress, done: in
     if done % task.steps_per_epoch == 0:
         measured = task.validate()
         run.log({"step": done, **measured})
-        if isinstance(task, Sampling):
-            plot.grid(run.folder / "samples" / f"step-{done:08d}.png", task.samples())
         shown = "  ".join(f"{name} {value:.4g}" for name, value in measured.items())
         progress.say(f"epoch {done // task.steps_per_epoch}/{task.steps // task.steps_per_epoch}  {shown}")
+    if isinstance(task, Sampling) and _shown(done, task.steps_per_epoch):
+        plot.grid(run.folder / "samples" / f"step-{done:08d}.png", task.samples())
+
+
+def _shown(done: int, steps_per_epoch: int) -> bool:
+    """After each epoch, and in the first one, in which most happens, after 1, 2, 4, 8, .. steps."""
+    return done % steps_per_epoch == 0 or (done < steps_per_epoch and done & (done - 1) == 0)
 
 
 class _Meter:
@@ -124,10 +130,11 @@ class _Meter:
         return means
 
 
-def _checked(numbers: dict[str, float], step: int) -> dict[str, float]:
+def _checked(numbers: dict[str, float], step: int, task: Task, snapshot: blame.Snapshot) -> dict[str, float]:
     for name, value in numbers.items():
         if not math.isfinite(value):
-            raise ScratchnnError(f"step {step}: {name} is {value}; try a smaller --lr")
+            who = blame.culprit(task, snapshot, step)
+            raise ScratchnnError(f"step {step}: {name} is {value}; {who}; try a smaller --lr")
     return numbers
 
 

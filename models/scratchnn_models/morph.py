@@ -1,6 +1,5 @@
 """From one image to another through the space of codes: decode((1-t) code + t code'), beside the blend of pixels."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import numpy as np
 from scratchnn import plot
 from scratchnn.data import Dataset
 from scratchnn.errors import ScratchnnError
-from scratchnn.files import write_atomic
 from scratchnn.layer import Array
 from scratchnn_models.batches import scaled
 
@@ -43,16 +41,6 @@ def picture(net: Any, data: Dataset, labels: tuple[str, str], folder: Path) -> l
     decoded, blended = between(net, start, end, COLUMNS)
     rows = {"through the code": decoded, "pixels blended": blended}
     plot.strips(strip, rows, f"From {labels[0]} to {labels[1]}")
-    _film(np.concatenate(between(net, start, end, FRAMES), axis=3), film)
+    frames = np.concatenate(between(net, start, end, FRAMES), axis=3)
+    plot.film(film, np.concatenate([frames, frames[::-1]]), ZOOM)
     return [strip, film]
-
-
-def _film(frames: Array, path: Path) -> None:
-    """Frames [N,C,H,W] in [0,1], there and back, as a GIF."""
-    from PIL import Image
-
-    large = (np.clip(frames, 0, 1) * 255).round().astype(np.uint8).repeat(ZOOM, 2).repeat(ZOOM, 3)
-    pictures = [Image.fromarray(f.transpose(1, 2, 0) if len(f) == 3 else f[0]) for f in [*large, *large[::-1]]]
-    buffer = BytesIO()
-    pictures[0].save(buffer, format="gif", save_all=True, append_images=pictures[1:], duration=80, loop=0)
-    write_atomic(path, buffer.getvalue())

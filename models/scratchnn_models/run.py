@@ -5,7 +5,7 @@ environment.json      versions, processor, commit
 metrics.jsonl         one line a measurement, by step
 hashes.jsonl          with --hash-every: one line every so many steps, a hash of every tensor
 checkpoints/          the newest two
-samples/              of a model that has some, a picture an epoch
+samples/              of a model that has some, a picture an epoch, and more in the first one
 weights.safetensors   and the pictures, at the end
 result.json           what the finished run reports
 """

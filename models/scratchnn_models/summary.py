@@ -26,23 +26,24 @@ def summarize(network: Layer, x: Array) -> list[Row]:
     """Run x through the network in training mode and report each layer that holds no other."""
     rows: list[Row] = []
     kept: set[int] = set()
-    leaves = list(_leaves(network))
-    for name, layer in leaves:
+    watched = list(leaves(network))
+    for name, layer in watched:
         vars(layer)["forward"] = _watched(layer, name, rows, kept)
     try:
         network.forward(x, train=True, rng=np.random.default_rng(0))
     finally:
-        for _, layer in leaves:
+        for _, layer in watched:
             del vars(layer)["forward"]
     return rows
 
 
-def _leaves(layer: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+def leaves(layer: Layer, prefix: str = "") -> Iterator[tuple[str, Layer]]:
+    """The layers that hold no other, by name."""
     children = list(layer.children())
     if not children:
         yield prefix or "net", layer
     for name, child in children:
-        yield from _leaves(child, f"{prefix}.{name}" if prefix else name)
+        yield from leaves(child, f"{prefix}.{name}" if prefix else name)
 
 
 def _watched(layer: Layer, name: str, rows: list[Row], kept: set[int]) -> Any:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import scratchnn as snn
 from scratchnn.testing.example import Configuration, Shape
-from scratchnn.testing.stand_ins import LookedUp, Swapped, batch_norm, block
+from scratchnn.testing.stand_ins import LookedUp, Swapped, batch_norm, block, spectral
 from scratchnn.testing.strategies import (
     Options,
     conv_options,
@@ -157,6 +157,7 @@ CASES = {
     "Softmax": Case(snn.Softmax, each(vectors, dim=anywhere)),
     "TopK": Case(snn.TopK, each(vectors, k=lambda s: st.integers(1, s[-1]))),
     "Dropout": Case(snn.Dropout, each(some(1, 4), p=st.sampled_from([0.5, 0.0, 0.2]), train=flags)),
+    "SpectralNorm": Case(spectral, each(vectors, in_features=lambda s: s[-1], out_features=few)),
     "Embedding": Case(LookedUp, each(some(1, 3), num_embeddings=few, embedding_dim=few)),
     "Flatten": Case(snn.Flatten, each(vectors)),
     "Reshape": Case(lambda cells: snn.Reshape(1, cells, -1), each(vectors, cells=lambda s: s[-1])),

@@ -75,3 +75,8 @@ def block(channels: int, rng: np.random.Generator) -> Layer:
     conv = snn.Conv2d(channels, channels, 3, padding=1, rng=rng)
     body = snn.Sequential(snn.BatchNorm2d(channels), snn.Tanh(), conv)
     return snn.Sequential(snn.Residual(body), snn.Residual(snn.Sigmoid()), snn.Flatten())
+
+
+def spectral(in_features: int, out_features: int, rng: np.random.Generator) -> Layer:
+    """A Linear under SpectralNorm, in evaluation: in training each call would have other singular vectors."""
+    return snn.SpectralNorm(snn.Linear(in_features, out_features, rng=rng), rng=rng)

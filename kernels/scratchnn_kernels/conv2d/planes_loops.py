@@ -6,8 +6,10 @@ As in direct_loops.py, all arrays are flat, strides and offsets count elements, 
 from typing import Any, NamedTuple
 
 from numba import njit, prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
 from scratchnn_kernels.depthwise_tile import slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
@@ -48,18 +50,21 @@ def fill_planes(x: Array, begin: int, frame: Any, top: int, rows: int, buffer: A
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 def gather_planes(
-    x: Array, frame: Any, phases: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
-    floors: Array, y: Array, target: Any, images: int, scratch: Array, parts: int,
+    x: Array, sizes: Array, phases: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
+    floors: Array, y: Array, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
-    """y = the sweep of x, vectors along rows of pixels. weights: [G, k, out] of each phase; bias: [out, block] spread.
+    """y = the sweep of x, vectors along rows of pixels. weights: [G, k, out] of each phase; bias: [out].
 
     The rest is as in gather_pixels.
     """
-    pieces, room = images * target.groups * target.pieces, scratch.size // parts
-    lines_room = ROWS * target.block
     for part in prange(parts):
-        buffer = scratch[part * room : (part + 1) * room]
-        line, buffer = buffer[:lines_room], buffer[lines_room:]
+        frame, target = frame_of(sizes), target_of(sizes)
+        pieces, room = images * target.groups * target.pieces, scratch.size // parts
+        block, own = target.block, scratch[part * room : (part + 1) * room]
+        one, two = ROWS * block, (ROWS + bias.size) * block
+        line, spread, buffer = own[:one], own[one:two], own[two:]
+        for o in range(bias.size):
+            fill_run(block, at(spread, o * block), bias[o])
         for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
             which, top = piece // target.pieces, piece % target.pieces * target.piece_rows
             image, g = which // target.groups, which % target.groups
@@ -79,7 +84,7 @@ def gather_planes(
                     offsets,
                     lines,
                     weights,
-                    bias,
+                    spread,
                     floors,
                     y,
                     target,
@@ -117,8 +122,9 @@ def planes_phase(
         steps = (end - first) * each
         if steps == 0:  # only padding, or a stride beyond the kernel
             for m in range(target.channels):
+                value = max(bias[(g * target.channels + m) * block], floors[1])
                 for j in range(nx):
-                    y[start + m * target.channel + j * target.every_col] = bias[(g * target.channels + m) * block]
+                    y[start + m * target.channel + j * target.every_col] = value
             continue
         origin, tables = (
             source + (i - top) * frame.step_row * row * y.itemsize,
@@ -155,14 +161,24 @@ class PlaneCut(NamedTuple):
     width: int
 
 
+CUT = len(PlaneCut._fields)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def cut_of(sizes: Array) -> Any:
+    """What follows the frame in `sizes`."""
+    return PlaneCut(*to_fixed_tuple(sizes[FRAME : FRAME + CUT], CUT))
+
+
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 def harvest_planes(
-    x: Array, dy: Array, frame: Any, cut: Any, columns: Array, images: int, group_pieces: int, piece_rows: int,
+    x: Array, dy: Array, sizes: Array, columns: Array, images: int, group_pieces: int, piece_rows: int,
     scratch: Array, sums: Array, parts: int,
 ) -> None:  # fmt: skip
     """sums[part] [O,C/G,K,L] += the weights' gradient from the part's pieces; `columns` are the places of [C/G,K,L]."""
-    pieces, room, size = images * cut.groups * group_pieces, scratch.size // parts, sums.size // parts
     for part in prange(parts):
+        frame, cut = frame_of(sizes), cut_of(sizes)
+        pieces, room, size = images * cut.groups * group_pieces, scratch.size // parts, sums.size // parts
         buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
         for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
             which, top = piece // group_pieces, piece % group_pieces * piece_rows

@@ -70,7 +70,7 @@ def transform_weight_part(
                         prefetch(at(u, target + e * stride + o * panel + AHEAD * width) + line)
                 square(
                     kernels.kinds + WEIGHT, min(width, padded - o), at(taps, source + o), sign * fold * side * padded,
-                    sign * fold * padded, at(u, target + o * panel), n * stride, stride, np.int64(0), lowest,
+                    sign * fold * padded, at(u, target + o * panel), n * stride, stride, 0, lowest,
                 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def transform_output_grads(
         fill(dy, images, run.image, top, grid.step_row, m, left, grid.step_col, m * run.tiles, band, lowest)
         for t in range(run.tiles):
             source, target = at(band, m * t * wide), at(z, (tiles + t) * wide)
-            square(kind, wide, source, length, wide, target, n * stride, stride, np.int64(0), lowest)
+            square(kind, wide, source, length, wide, target, n * stride, stride, 0, lowest)
         tiles += run.tiles
 
 
@@ -186,7 +186,7 @@ def finish_part(
             source, target = at(du, row), at(taps, (phase // fold * side + phase % fold) * padded)
             square(
                 kernels.kinds + WEIGHT_GRAD, padded, source, n * stride, stride, target, fold * side * padded,
-                fold * padded, np.int64(0), lowest,
+                fold * padded, 0, lowest,
             )  # fmt: skip
         transpose(
             side * side, kernels.channels, taps, np.int64(0), padded, dw, c * kernels.along_depth, kernels.along,

@@ -1,0 +1,224 @@
+"""The deep convolutional GAN: strides instead of pools, batch norm in both players, and an even Adam.
+
+Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional GANs", ICLR 2016, with the
+losses of gan.py and z uniform in [-1,1]^L. Options of the discriminator: `norm` is "batch"; "spectral", which bounds
+each layer's largest singular value by 1 (Miyato et al. 2018); or "none". `r1` is gamma of a penalty
+gamma/2 |grad D(x)|^2 at real images (Mescheder et al. 2018), by hand-written second order; it takes no batch norm.
+
+The number is the Frechet distance between features of *our* LeNet, see digit_judge.py: it stands beside no published
+FID. Simplified against the paper: 32x32 digits, an eighth of the channels, PyTorch's usual initialisation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scratchnn import (
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Reshape,
+    Sequential,
+    SpectralNorm,
+    Tanh,
+    frozen,
+    losses,
+    optim,
+)
+from scratchnn.data import Dataset, Images
+from scratchnn.errors import ScratchnnError
+from scratchnn.layer import Array, Context
+from scratchnn.random import stream
+from scratchnn_models import gan_pictures, parzen, recipes
+from scratchnn_models.batches import Batches, parts, scaled
+from scratchnn_models.digit_judge import Judge
+from scratchnn_models.gradient_penalty import r1
+from scratchnn_models.lenet import SIDE, framed
+from scratchnn_models.results import Metric
+from scratchnn_models.run import Run
+
+NORMS = ("batch", "spectral", "none")
+METRICS = (
+    Metric("lenet_fid", 0.0, "no difference; that of training images is in the run's report"),
+    Metric("precision", 1.0, "every digit lies among real ones", True),
+    Metric("recall", 1.0, "every real digit lies among made ones", True),
+    Metric("digit_entropy", 2.3026, "log 10, all digits alike", True),
+    Metric("parzen_log_likelihood", 225.0, "GAN, Goodfellow et al. 2014, table 1, a weak measure: see gan", True),
+    Metric("spectral_lenet_fid", 0.0, "spectral norm in the place of batch norm; no difference"),
+    Metric("none_r1_lenet_fid", 0.0, "R1 in the place of batch norm; no difference"),
+)
+
+
+class DCGAN(Layer):
+    """The generator of images [N,1,32,32] in [-1,1] from z [N,L], and the discriminator, which gives logits [N,1]."""
+
+    def __init__(
+        self, latent: int = 100, width: int = 16, norm: str = "batch", *, rng: np.random.Generator | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:  # fmt: skip
+        self.generator = generator(latent, width, rng=rng, dtype=dtype)
+        self.discriminator = discriminator(width, norm, rng=rng, dtype=dtype)
+
+    def decode(self, z: Array) -> Array:
+        """The images in [0,1] of z [N,L], by the running statistics of batch norm."""
+        return np.concatenate([self.generator.forward(part)[0] for part in parts(z)]) / 2 + np.float32(0.5)
+
+    def discriminate(self, real: Array, fake: Array, gamma: float = 0.0) -> tuple[Array, Array | float]:
+        """D's phase: add its gradient for two batches, each with its own batch norm; its loss, and R1's."""
+        scores, ctx = self.discriminator.forward(real, train=True)
+        on_real, dscores = losses.bce_with_logits(scores, np.ones_like(scores))
+        self.discriminator.backward_params(dscores, ctx)
+        scores, ctx = self.discriminator.forward(fake, train=True)
+        on_fake, dscores = losses.bce_with_logits(scores, np.zeros_like(scores))
+        self.discriminator.backward_params(dscores, ctx)
+        return on_real + on_fake, r1(self.discriminator, real, gamma) if gamma else 0.0
+
+    def fool(self, fake: Array, generator: Context) -> Array:
+        """G's phase: add its gradient, which comes through D; its loss. `generator` is the context of the fakes."""
+        with frozen(self.discriminator):
+            scores, ctx = self.discriminator.forward(fake, train=True)
+            loss, dscores = losses.bce_with_logits(scores, np.ones_like(scores))
+            dfake = self.discriminator.backward(dscores, ctx)
+        self.generator.backward_params(dfake, generator)
+        return loss
+
+
+def generator(
+    latent: int, width: int, *, rng: np.random.Generator | None = None, dtype: npt.DTypeLike = np.float32
+) -> Sequential:
+    """z [N,L] -> images [N,1,32,32] in [-1,1]."""
+    make: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    up: dict[str, Any] = {"stride": 2, "padding": 1, **make}
+    return Sequential(
+        Linear(latent, 4 * width * 16, bias=False, **make), Reshape(4 * width, 4, 4),
+        BatchNorm2d(4 * width, dtype=dtype), ReLU(),
+        ConvTranspose2d(4 * width, 2 * width, 4, bias=False, **up),  # [N,2W,8,8]
+        BatchNorm2d(2 * width, dtype=dtype), ReLU(),
+        ConvTranspose2d(2 * width, width, 4, bias=False, **up),  # [N,W,16,16]
+        BatchNorm2d(width, dtype=dtype), ReLU(),
+        ConvTranspose2d(width, 1, 4, **up), Tanh(),  # [N,1,32,32]
+    )  # fmt: skip
+
+
+def discriminator(
+    width: int, norm: str, *, rng: np.random.Generator | None = None, dtype: npt.DTypeLike = np.float32
+) -> Sequential:
+    """Images [N,1,32,32] -> one number each [N,1]."""
+    make: dict[str, Any] = {"rng": rng, "dtype": dtype}
+    layers: list[Layer] = []
+    for before, after in ((1, width), (width, 2 * width), (2 * width, 4 * width)):  # to [N,4W,4,4]
+        convolution = Conv2d(before, after, 4, stride=2, padding=1, **make)
+        layers.append(SpectralNorm(convolution, rng=rng) if norm == "spectral" else convolution)
+        if norm == "batch" and before != 1:
+            layers.append(BatchNorm2d(after, dtype=dtype))
+        layers.append(LeakyReLU(0.2))
+    last = Linear(4 * width * 16, 1, **make)
+    return Sequential(*layers, Flatten(), SpectralNorm(last, rng=rng) if norm == "spectral" else last)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `scratchnn train dcgan` trains; chosen on the last 5,000 training images, never on the test images."""
+
+    data: str = "mnist"
+    latent: int = 100
+    width: int = 16  # channels of the discriminator's first layer
+    norm: str = "batch"
+    r1: float = 0.0
+    epochs: int = 8
+    batch_size: int = 64
+    lr: float = 2e-4
+    validation: int = 5000  # images held out of training
+
+    def __post_init__(self) -> None:
+        recipes.check(self)
+        recipes.one_of("norm", self.norm, NORMS)
+        if self.r1 and self.norm == "batch":
+            raise ScratchnnError("r1 takes the gradient of each image alone, which batch norm has not; --set norm=none")
+
+
+class Training:
+    """The task of the loop."""
+
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset) -> None:
+        self.recipe, self.seed, self.data = recipe, seed, data
+        self.net = DCGAN(recipe.latent, recipe.width, recipe.norm, rng=stream(seed, "init"))
+        self.optimizers = {
+            "discriminator": optim.Adam(self.net.discriminator.params(), recipe.lr, betas=(0.5, 0.999)),
+            "generator": optim.Adam(self.net.generator.params(), recipe.lr, betas=(0.5, 0.999)),
+        }
+        self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
+        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.steps = self.steps_per_epoch * recipe.epochs
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """The discriminator, then the generator, on the same fakes."""
+        real, z = self.batch(step)
+        d_optimizer, g_optimizer = self.optimizers.values()
+        fake, generator = self.net.generator.forward(z, train=True)
+        d_optimizer.zero_grad()
+        d_loss, penalty = self.net.discriminate(real, fake, self.recipe.r1)
+        d_optimizer.step()
+        g_optimizer.zero_grad()
+        g_loss = self.net.fool(fake, generator)
+        g_optimizer.step()
+        norms = {f"{name}_gradient": gan_pictures.norm(optimizer) for name, optimizer in self.optimizers.items()}
+        numbers = {"discriminator_loss": float(d_loss), "generator_loss": float(g_loss), **norms}
+        return {**numbers, "r1": float(penalty)} if self.recipe.r1 else numbers
+
+    def batch(self, step: int) -> tuple[Array, Array]:
+        """Images [B,1,32,32] in [-1,1] and z [B,L] of a step."""
+        real = framed(scaled(self.data.train_images[self.batches.indices(step)])) * 2 - 1
+        return real, self._noise(len(real), "z", step)
+
+    def validate(self) -> dict[str, float]:
+        """The judge's numbers against the first 2,000 held-out images."""
+        judge = Judge(scaled(self.data.train_images[self.batches.held_out][:2000]))
+        found = judge.numbers(self.net.decode(self._noise(len(judge.real), "validate")))
+        return {f"validation_{name}": value for name, value in found.items()}
+
+    def samples(self) -> Array:
+        """The same noise each time."""
+        return self.net.decode(self._noise(60, "samples"))
+
+    def tensors(self) -> Mapping[str, Array]:
+        """Networks and optimizers, all that a resumed run needs."""
+        parts = {"net": self.net.state_dict(), **{name: o.state_dict() for name, o in self.optimizers.items()}}
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def test(self) -> dict[str, float]:
+        """The judge's numbers of as many samples as there are test images, their Parzen log-likelihood; and the judge's
+        numbers of training images."""
+        judge, x = Judge(scaled(self.data.test_images)), self._flat(self.data.test_images)
+        fake = self.net.decode(self._noise(len(x), "test"))
+        found = judge.numbers(fake)
+        middle = fake[:, :, 2:-2, 2:-2].reshape(len(fake), -1)  # where the digits are
+        held_out = self._flat(self.data.train_images[self.batches.held_out])
+        found["parzen_log_likelihood"], found["parzen_standard_error"], _ = parzen.judged(middle, held_out, x)
+        best = judge.numbers(scaled(self.data.train_images[: len(judge.real)]))
+        prefix = "" if self.recipe.norm == "batch" else f"{self.recipe.norm}_" + ("r1_" if self.recipe.r1 else "")
+        own = {f"{prefix}{name}": value for name, value in found.items()}
+        return {**own, **{f"{name}_of_training_images": value for name, value in best.items()}}
+
+    def draw(self, run: Run) -> None:
+        """losses.png, gradients.png, judged.png; samples.png, film.gif; interpolation.png."""
+        gan_pictures.draw(run, self.net, self._noise(60, "samples"), self.optimizers, "validation_lenet_fid")
+
+    def _flat(self, images: Images) -> Array:
+        return scaled(images).reshape(len(images), -1)
+
+    def _noise(self, count: int, *name: str | int) -> Array:
+        return stream(self.seed, *name).uniform(-1, 1, (count, self.recipe.latent)).astype(np.float32)
+
+
+def example(batch_size: int) -> tuple[Layer, Array]:
+    """The discriminator and a batch for it, for `scratchnn summary`."""
+    return DCGAN(rng=stream(0, "init")).discriminator, np.zeros((batch_size, 1, SIDE, SIDE), np.float32)
