@@ -133,12 +133,20 @@ def test_a_step_lowers_the_bound_of_its_batch(kind: str) -> None:
 
 def test_the_prior_learns_in_the_last_epochs_and_the_coder_rests() -> None:
     task = training(kind="vq", epochs=3, prior_epochs=2)
+    first = task.net.codebook.weight.data.copy()
     found = [task.train_step(step) for step in range(5)]
+    assert np.abs(task.net.codebook.weight.data - first).max() > 0.01  # it follows as long as the coder learns
     coder, book = task.net.encoder.state_dict()["0.weight"].copy(), task.net.codebook.weight.data.copy()
     found += [task.train_step(step) for step in range(5, task.steps)]
     assert "loss" in found[3] and found[-1]["prior_nats_per_symbol"] < found[4]["prior_nats_per_symbol"]
     np.testing.assert_array_equal(task.net.encoder.state_dict()["0.weight"], coder)
     np.testing.assert_array_equal(task.net.codebook.weight.data, book)
+
+
+def test_the_weight_of_the_kl_warms_up() -> None:
+    task = training(warmup=0.5)
+    found = [task.train_step(step)["kl_weight"] for step in range(task.steps)]
+    assert task.steps == 8 and found == [0.25, 0.5, 0.75, 1, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -108,6 +108,15 @@ def test_recipes_that_cannot_be_followed() -> None:
         training(kind="rnn")
 
 
+def test_the_test_images_are_binarised_alike_for_every_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Array] = []
+    monkeypatch.setattr(vae, "nll", lambda net, x, rng, counts: seen.append(x) or [0.0, 0.0])
+    for seed in (0, 1):
+        training(seed).test()
+    np.testing.assert_array_equal(*seen)
+    assert seen[0].shape == (200, 1, 28, 28) and set(np.unique(seen[0])) == {0, 1}
+
+
 @pytest.mark.parametrize("kind", ["mlp", "conv"])
 def test_the_command(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vae, "COUNTS", (5, 25))

@@ -105,6 +105,16 @@ def test_steps_lower_the_loss_of_a_batch_and_the_prior_s() -> None:
     assert "loss" in found[19] and found[-1]["prior_nats_per_symbol"] < found[20]["prior_nats_per_symbol"]
 
 
+def test_the_book_follows_in_every_step_of_the_coder() -> None:
+    task = training()
+    for step in range(3):
+        (expected := Codebook(12, 16, rng=stream(0, "init"))).load_state_dict(task.net.codebook.state_dict())
+        z, _ = task.net.encoder.forward(task.batch(step))
+        expected.follow(z, expected.nearest(z), stream(0, "restart", step))
+        task.train_step(step)
+        np.testing.assert_allclose(task.net.codebook.weight.data, expected.weight.data, rtol=1e-5)
+
+
 def test_same_seed_same_numbers_and_resuming() -> None:
     same_seed_same_numbers_and_resumes(training)
     same_seed_same_numbers_and_resumes(lambda seed: training(seed, epochs=1))
