@@ -12,6 +12,7 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
 from scratchnn_kernels.depthwise_tile import slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import transpose
 
@@ -59,7 +60,7 @@ def fill_planes(
                         target[i] = source[i * step * frame.col]
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def gather_planes(
     x: Array, sizes: Array, phases: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
     floors: Array, y: Array, images: int, scratch: Array, parts: int,
@@ -182,7 +183,7 @@ def cut_of(sizes: Array) -> Any:
     return PlaneCut(*to_fixed_tuple(sizes[FRAME : FRAME + CUT], CUT))
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def harvest_planes(
     x: Array, dy: Array, sizes: Array, columns: Array, images: int, group_pieces: int, piece_rows: int,
     scratch: Array, sums: Array, parts: int,
