@@ -50,18 +50,17 @@ def codes(
 
 
 def fidelity(
-    lenet: Annotated[Path, typer.Argument(help="The folder of a finished run of lenet, which judges.")],
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs of models that draw.")],
     results: opt.Records = None,
     threads: Threads = None,
     json: Json = False,
 ) -> None:
-    """How far drawn images are from the test images: the Frechet distance of LeNet's features."""
+    """How far drawn digits are from the test images: the Frechet distance of the features of our own LeNet."""
     from scratchnn_models import fidelity as judging
     from scratchnn_models.train import limited
 
     with limited(threads):
-        distances = judging.measured(lenet, runs, results)
+        distances = judging.measured(runs, results)
     show({name: f"{distance:.3f}" for name, distance in distances.items()})
     last_line(json, {"distances": distances})
 
