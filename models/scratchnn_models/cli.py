@@ -57,7 +57,7 @@ def list_models(
         typer.echo(f"{(of.__doc__ or '').strip()}\n\nrecipe, each field changed by --set NAME=VALUE:")
         for name, value in recipe.items():
             typer.echo(f"  {name:12} {value}")
-        _end(json, {"model": model, "about": of.__doc__, "recipe": recipe})
+        last_line(json, {"model": model, "about": of.__doc__, "recipe": recipe})
         return
     from scratchnn.data import names
 
