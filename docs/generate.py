@@ -11,7 +11,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS, PICTURES = ROOT / "README.md", ROOT / "results", ROOT / "docs" / "pictures"
-BENCH = ROOT / "bench" / "results" / "cpu.json"
+BENCH = ROOT / "bench" / "results"
 BENCH_BEGIN, BENCH_END = "<!-- bench: made by `make readme` -->\n", "<!-- end of bench -->"
 BEGIN, END = "<!-- results: made by `make readme` -->\n", "<!-- end of results -->"
 
@@ -43,8 +43,19 @@ def bench_table(measured: dict[str, Any]) -> str:
     for name, rows in groups.items():
         cells = [_ratios(rows, n, key) for n in counts for key in ("ratio_eager", "ratio_strongest")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    torch = measured["versions"]["torch"]
-    return "\n".join(lines) + f"\n\n*{measured['device']}, PyTorch {torch}, `{measured['command']}`*\n"
+    torch, commands = measured["versions"]["torch"], "`, `".join(measured["commands"])
+    return "\n".join(lines) + f"\n\n*{measured['device']}, PyTorch {torch}, `{commands}`*\n"
+
+
+def bench() -> dict[str, Any] | None:
+    """What the runs of the bench say together; a row of cpu_2_threads.json replaces that of cpu.json, and so on."""
+    runs = [json.loads(path.read_text()) for path in sorted(BENCH.glob("cpu*.json"))]
+    if not runs:
+        return None
+    key = ("op", "pass", "shape", "threads", "impl")
+    rows = {tuple(row[name] for name in key): row for run in runs for row in run["rows"]}
+    peaks = {count: peak for run in runs for count, peak in run["peaks"].items()}
+    return runs[-1] | {"rows": [*rows.values()], "peaks": peaks, "commands": [run["command"] for run in runs]}
 
 
 def _ratios(rows: list[dict[str, Any]], threads: int, key: str) -> str:
@@ -83,8 +94,9 @@ def roofline(measured: dict[str, Any], path: Path) -> None:
 def filled(readme: str) -> str:
     """The README with fresh tables between their marks; the bench's stays where it has not been measured."""
     readme = _between(readme, BEGIN, table(), END)
-    if BENCH.exists() and BENCH_BEGIN in readme:
-        readme = _between(readme, BENCH_BEGIN, bench_table(json.loads(BENCH.read_text())), BENCH_END)
+    measured = bench()
+    if measured and BENCH_BEGIN in readme:
+        readme = _between(readme, BENCH_BEGIN, bench_table(measured), BENCH_END)
     return readme
 
 
@@ -107,8 +119,9 @@ def main() -> None:
         return
     README.write_text(filled(readme))
     PICTURES.mkdir(exist_ok=True)
-    if BENCH.exists():
-        roofline(json.loads(BENCH.read_text()), PICTURES / "roofline.png")
+    measured = bench()
+    if measured:
+        roofline(measured, PICTURES / "roofline.png")
     if options.run:
         for picture in sorted(options.run.glob("*.png")):
             shutil.copy(picture, PICTURES / f"lenet-{picture.name}")
