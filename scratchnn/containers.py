@@ -4,21 +4,34 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from scratchnn.activations import ReLU
+from scratchnn.conv2d import Conv2d
+from scratchnn.conv_transpose2d import ConvTranspose2d
 from scratchnn.layer import Array, Context, Layer, Tangent, add
+from scratchnn.linear import Linear
 from scratchnn_kernels import check
+
+SUMS = (Conv2d, ConvTranspose2d, Linear)  # can store their positive part; a subclass may compute something else
 
 
 class Sequential(Layer):
-    """One layer after the other."""
+    """One layer after the other. A ReLU after a convolution or a Linear is computed as their sums are stored."""
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = layers
 
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
-        ctxs = []
-        for layer in self.layers:
-            x, ctx = layer.forward(x, train, rng)
-            ctxs.append(ctx)
+        ctxs: list[Context] = []
+        layers = iter(range(len(self.layers)))
+        for i in layers:
+            layer = self.layers[i]
+            if type(layer) in SUMS and i + 1 < len(self.layers) and type(self.layers[i + 1]) is ReLU:
+                x, ctx = layer.forward_relu(x)  # type: ignore[attr-defined]
+                ctxs += [ctx, x]  # a ReLU keeps its result
+                next(layers)
+            else:
+                x, ctx = layer.forward(x, train, rng)
+                ctxs.append(ctx)
         return x, ctxs
 
     def backward(self, dy: Array, ctxs: Context) -> Array:

@@ -36,6 +36,11 @@ class Conv2d(Layer):
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
         return kernels.conv2d(x, self.weight.data, None if self.bias is None else self.bias.data, **self.geometry), x
 
+    def forward_relu(self, x: Array) -> tuple[Array, Context]:
+        """max(y, 0), taken as the sums are stored."""
+        bias = None if self.bias is None else self.bias.data
+        return kernels.conv2d(x, self.weight.data, bias, **self.geometry, relu=True), x
+
     def backward(self, dy: Array, x: Context) -> Array:
         self.backward_params(dy, x)
         return self._input_grad(dy, self.weight.data, x)

@@ -46,6 +46,13 @@ class ConvTranspose2d(Layer):
         y = kernels.conv_transpose2d(x, self.weight.data, bias, **extra, **self.geometry)
         return y, (x, y.shape)
 
+    def forward_relu(self, x: Array) -> tuple[Array, Context]:
+        """max(y, 0), taken as the sums are stored."""
+        bias = None if self.bias is None else self.bias.data
+        extra: dict[str, Any] = {"output_padding": self.output_padding, "relu": True}
+        y = kernels.conv_transpose2d(x, self.weight.data, bias, **extra, **self.geometry)
+        return y, (x, y.shape)
+
     def backward(self, dy: Array, ctx: Context) -> Array:
         self.backward_params(dy, ctx)
         return self._input_grad(dy, self.weight.data)

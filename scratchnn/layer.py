@@ -50,7 +50,7 @@ class Layer:
     """The base of every layer and composite; a subclass assigns its parts to self, and writes the passes."""
 
     def __init_subclass__(cls) -> None:
-        for name in ("forward", "backward", "backward_params", "jvp", "backward_jvp"):
+        for name in ("forward", "forward_relu", "backward", "backward_params", "jvp", "backward_jvp"):
             if name in vars(cls):
                 setattr(cls, name, _names_itself(vars(cls)[name]))
 

@@ -29,6 +29,10 @@ class Linear(Layer):
     def forward(self, x: Array, train: bool = False, rng: np.random.Generator | None = None) -> tuple[Array, Context]:
         return kernels.linear(x, self.weight.data, None if self.bias is None else self.bias.data), x
 
+    def forward_relu(self, x: Array) -> tuple[Array, Context]:
+        """max(y, 0), taken as the sums are stored."""
+        return kernels.linear(x, self.weight.data, None if self.bias is None else self.bias.data, relu=True), x
+
     def backward(self, dy: Array, x: Context) -> Array:
         self.backward_params(dy, x)
         return kernels.linear_input_grad(dy, self.weight.data)

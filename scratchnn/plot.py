@@ -201,6 +201,13 @@ def labelled_images(path: Path, images: Array, labels: Sequence[str], title: str
     _save(figure, path)
 
 
+def font(name: str) -> Path:
+    """The file of a font that comes with matplotlib, such as "DejaVuSans"."""
+    from matplotlib import get_data_path
+
+    return Path(get_data_path(), "fonts", "ttf", f"{name}.ttf")
+
+
 def _bare(axes: Any) -> None:
     axes.grid(alpha=0.25, which="both")
     axes.spines[["top", "right"]].set_visible(False)

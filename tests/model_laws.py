@@ -48,7 +48,10 @@ def a_step_lowers(loss: Callable[[], float], step: Callable[[], Any]) -> None:
 
 
 def same_seed_same_numbers_and_resumes(make: Callable[[int], Task], steps: int = 4) -> None:
-    """Two runs of one seed are equal, another seed's is not, and tensors() is all that a resumed run needs."""
+    """Two runs of one seed are equal, another seed's is not, from its first weights on, and tensors() is all that a
+    resumed run needs."""
+    begun = make(0).tensors()
+    assert any((begun[name] != array).any() for name, array in make(1).tensors().items())
     whole, again, other, resumed = make(0), make(0), make(1), make(0)
     numbers = [whole.train_step(step) for step in range(steps)]
     assert [again.train_step(step) for step in range(steps)] == numbers

@@ -8,7 +8,8 @@ import pytest
 
 from model_laws import a_step_lowers, same_seed_same_numbers_and_resumes, trains_by_command
 from scratchnn import losses
-from scratchnn_models.anomaly import Recipe, Training, auc
+from scratchnn_models import anomaly
+from scratchnn_models.anomaly import Recipe, Training, auc, errors
 from tiny_run import VALIDATION, tiny_digits
 
 RNG = np.random.default_rng(0)
@@ -43,6 +44,21 @@ def test_a_step_lowers_the_error_of_its_batch() -> None:
 
 def test_same_seed_same_numbers_and_resuming() -> None:
     same_seed_same_numbers_and_resumes(training)
+
+
+def test_the_number_is_how_well_errors_tell_the_unseen_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    task = training()
+    fours = task.data.test_labels == 4
+    monkeypatch.setattr(
+        anomaly, "errors", lambda net, x: np.where(fours, 0.4, 0.2) if net is task.net else -1.0 * fours
+    )
+    assert task.test() == {"auc": 1.0, "pca_auc": 0.0}
+
+
+def test_errors_are_means_over_pixels() -> None:
+    net, x = training().net, RNG.random((3, 1, 28, 28)).astype(np.float32)
+    expected = [np.square(net.forward(image[None])[0][0] - image).mean() for image in x]
+    np.testing.assert_allclose(errors(net, x), expected, rtol=1e-5)
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

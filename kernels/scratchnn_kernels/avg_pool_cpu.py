@@ -6,6 +6,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 from scratchnn_kernels.window_cpu import call
 
@@ -51,8 +52,7 @@ def _halves(window: Window, size: tuple[int, int]) -> bool:
 
 
 def _side_by_side(given: Array, size: tuple[int, int], *, gradient: bool) -> Array:
-    from scratchnn_kernels import avg_pool_vectors as vectors
-
+    vectors = jitted("avg_pool_vectors")
     last = memory.channels_last(given)
     shape = (*given.shape[:2], *size)
     out = memory.empty_channels_last(shape, given.dtype) if last else memory.empty(shape, given.dtype)

@@ -16,9 +16,12 @@ from scratchnn_kernels.geometry import Pair, pair
 def conv_transpose2d(
     x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 1, padding: Pair = 0,
     output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1, output_size: Pair | None = None,
-    impl: str | None = None,
+    relu: bool = False, impl: str | None = None,
 ) -> Array:  # fmt: skip
-    """x [N,I,H,W], weight [I,O/G,K,L], bias [O] -> [N,O,OH,OW], OH = (H-1)*s - 2p + d*(K-1) + 1 + output_padding."""
+    """x [N,I,H,W], weight [I,O/G,K,L], bias [O] -> [N,O,OH,OW], OH = (H-1)*s - 2p + d*(K-1) + 1 + output_padding.
+
+    With `relu`, max(y, 0).
+    """
     check.floating("x", x, "NIHW")
     check.floating("weight", weight, "IOKL")
     if x.shape[1] != len(weight):
@@ -30,7 +33,7 @@ def conv_transpose2d(
     if bias is not None:
         check.same_shape("bias", bias, (weight.shape[1] * groups,))
         check.same_precision("bias", bias, "x", x)
-    return transposed(x, weight, bias, size, stride, padding, dilation, groups, impl)
+    return transposed(x, weight, bias, size, stride, padding, dilation, groups, relu, impl)
 
 
 def transposed_size(

@@ -8,6 +8,7 @@ Tests and benches enumerate `TABLE`: a kernel is tested and timed by being liste
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
@@ -78,6 +79,12 @@ def _on_gpu(op: str, arrays: tuple[Array, ...]) -> bool:
         where = ", ".join(f"{describe(a)} on the {'GPU' if is_cupy(a) else 'CPU'}" for a in arrays)
         raise KernelError(f"{op} got {where}; all arrays must be on one device")
     return places == {True}
+
+
+@cache
+def jitted(name: str) -> Any:
+    """A module of jitted loops, imported at its first use (Numba takes 0.3 s), and without a search after that."""
+    return import_module(f"scratchnn_kernels.{name}")
 
 
 def lazy_njit(function: Callable[P, R]) -> Callable[P, R]:

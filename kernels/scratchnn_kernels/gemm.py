@@ -11,6 +11,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.dispatch import jitted
 
 PANEL_BYTES = 32 << 10  # two thirds of an L1 cache
 GROUP = 126  # rows of a, of which a layer takes a sixteenth of an L2 cache
@@ -20,11 +21,12 @@ FEW_PANELS = 8  # so often rows of a are read in place; more often they are pack
 
 
 def matmul(
-    a: Array, b: Array, bias: Array | None = None, *, total: Array | None = None, out: Array | None = None
-) -> Array:
+    a: Array, b: Array, bias: Array | None = None, *, total: Array | None = None, out: Array | None = None,
+    relu: bool = False,
+) -> Array:  # fmt: skip
     """a [M,K] b [K,N] + bias [N], into `out` if there is one; or total [M,N] += a b. a and b may be transposed views.
 
-    `out` and `total` are contiguous.
+    `out` and `total` are contiguous. With `relu`, the positive part of the result.
     """
     (rows, inner), cols = a.shape, b.shape[1]
     if total is not None:
@@ -32,37 +34,37 @@ def matmul(
     elif out is None:
         out = memory.empty((rows, cols), a.dtype)
     if inner * out.size <= FEW_PRODUCTS and (rows != 1 or inner * cols <= FEW_WEIGHTS):
-        return _by_blas(a, b, bias, out, total is not None)
+        return _by_blas(a, b, bias, out, total is not None, relu)
     (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
     parts = threads.parts(rows * inner * cols, rows)
     sizes, tables, turned = _plan(rows, inner, cols, *a_strides, *b_strides, parts, total is not None, a.itemsize)
     if turned:
-        _run(b, a, bias, memory.empty((out.size,), out.dtype), out, sizes, tables, parts)
+        _run(b, a, bias, memory.empty((out.size,), out.dtype), out, sizes, tables, parts, relu)
     else:
-        _run(a, b, bias, out.reshape(-1), out, sizes, tables, parts)
+        _run(a, b, bias, out.reshape(-1), out, sizes, tables, parts, relu)
     return out
 
 
-def _by_blas(a: Array, b: Array, bias: Array | None, out: Array, add: bool) -> Array:
+def _by_blas(a: Array, b: Array, bias: Array | None, out: Array, add: bool, relu: bool) -> Array:
     if add:
         out += a @ b
         return out
     np.matmul(a, b, out=out)
-    return out if bias is None else np.add(out, bias, out=out)
+    if bias is not None:
+        np.add(out, bias, out=out)
+    return np.maximum(out, 0, out=out) if relu else out
 
 
 def _run(
-    a: Array, b: Array, bias: Array | None, sums: Array, out: Array, sizes: Any, tables: Array, parts: int
+    a: Array, b: Array, bias: Array | None, sums: Array, out: Array, sizes: Any, tables: Array, parts: int, relu: bool
 ) -> None:
-    from scratchnn_kernels import gemm_loops as loops
-
     init = np.zeros(out.shape[1], out.dtype) if bias is None else np.ascontiguousarray(bias)
     scratch = memory.empty((parts * sizes.room,), out.dtype)
-    arguments = a, b, init, sums, out.reshape(-1), tables, sizes, scratch, out.dtype.type(-np.inf)
+    arguments = a, b, init, sums, out.reshape(-1), tables, sizes, scratch, out.dtype.type(0 if relu else -np.inf)
     if parts == 1:
-        loops.gemm(*arguments)
+        jitted("gemm_loops").gemm(*arguments)
     else:
-        loops.gemm_in_parts(*arguments, parts)
+        jitted("gemm_loops").gemm_in_parts(*arguments, parts)
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ stays in the L2 cache, goes over it.
 
 from typing import NamedTuple
 
+import numpy as np
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
@@ -64,12 +65,16 @@ def pack_a(
 @njit(error_model="numpy", cache=True, nogil=True)
 def layer(
     a: Array, b: Array, init: Array, sums: Array, tables: Array, s: Sizes, scratch: Array, top: int, end: int,
-    left: int, right: int, k: int, lowest: float,
+    left: int, right: int, k: int, floor: float,
 ) -> None:  # fmt: skip
-    """sums += the share of one layer, in groups of rows, panels, tiles of rows; the first layer begins with init."""
+    """sums += the share of one layer, in groups of rows, panels, tiles of rows; the first layer begins with init.
+
+    The last one ends with the floor.
+    """
     steps, fresh = min(s.depth, s.inner - k), k == 0 and not s.turned and not s.add
+    least = floor if k + s.depth >= s.inner else a.dtype.type(-np.inf)
     if s.pack_b:
-        pack_b(b, s, left, right, k, steps, scratch, lowest)
+        pack_b(b, s, left, right, k, steps, scratch, floor)
     groups, tile_room = -(-(end - top) // s.group), ROWS * s.depth
     for g in range(groups):
         first, last = top + g * (end - top) // groups, top + (g + 1) * (end - top) // groups
@@ -80,20 +85,20 @@ def layer(
                 m, stop = first + t * (last - first) // tiles, first + (t + 1) * (last - first) // tiles
                 packed = s.room_b + t * tile_room
                 if s.pack_a and j == left:
-                    pack_a(a, s, m, stop - m, k, steps, scratch, packed, lowest)
+                    pack_a(a, s, m, stop - m, k, steps, scratch, packed, floor)
                 to = at(sums, m * s.cols + j)
                 tile(
                     stop - m, min(s.block, right - j),
                     at(scratch, packed) if s.pack_a else at(a, m * s.a_row + k * s.a_col),
                     1 if s.pack_a else s.a_row, at(tables, 0), panel, at(tables, s.depth), steps,
-                    at(init, j) if fresh else to, 0 if fresh else s.cols, to, s.cols, lowest,
+                    at(init, j) if fresh else to, 0 if fresh else s.cols, to, s.cols, least,
                 )  # fmt: skip
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def part(
     a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, number: int,
-    parts: int, lowest: float,
+    parts: int, floor: float,
 ) -> None:  # fmt: skip
     """Some rows or columns of the result."""
     top, end, left, right = 0, s.rows, 0, s.cols
@@ -106,27 +111,27 @@ def part(
         for m in range(top, end):
             fill_run(right - left, at(sums, m * s.cols + left), init[m])
     for k in range(0, s.inner, s.depth):
-        layer(a, b, init, sums, tables, s, scratch, top, end, left, right, k, lowest)
+        layer(a, b, init, sums, tables, s, scratch, top, end, left, right, k, floor)
     if s.turned:
         transpose(
-            end - top, right - left, sums, top * s.cols + left, s.cols, out, left * s.rows + top, s.rows, lowest
+            end - top, right - left, sums, top * s.cols + left, s.cols, out, left * s.rows + top, s.rows, floor
         )  # fmt: skip
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def gemm(
-    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, lowest: float
+    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, floor: float
 ) -> None:
-    """sums [rows, cols] = init + a b, where init is of the columns; or, turned, of the rows, and out = sums^T."""
-    part(a, b, init, sums, out, tables, s, scratch, 0, 1, lowest)
+    """sums [rows, cols] = max(init + a b, floor); init is of the columns, or, turned, of the rows, and out = sums^T."""
+    part(a, b, init, sums, out, tables, s, scratch, 0, 1, floor)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, parallel=True)
 def gemm_in_parts(
-    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, lowest: float,
+    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, floor: float,
     parts: int,
 ) -> None:  # fmt: skip
     """The same by several threads."""
     for number in prange(parts):
         mine = scratch[number * s.room : (number + 1) * s.room]
-        part(a, b, init, sums, out, tables, s, mine, number, parts, lowest)
+        part(a, b, init, sums, out, tables, s, mine, number, parts, floor)

@@ -7,13 +7,16 @@ linear_weight_grad  dw[o,i]  = sum_.. dy[..,o] x[..,i]
 
 from scratchnn_kernels import check
 from scratchnn_kernels import linear_cuda as cuda
+from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import choose, register
 from scratchnn_kernels.gemm import matmul
 
 
-def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | None = None) -> Array:
-    """x [..,I], weight [O,I], bias [O] -> [..,O]."""
+def linear(
+    x: Array, weight: Array, bias: Array | None = None, *, relu: bool = False, impl: str | None = None
+) -> Array:  # fmt: skip
+    """x [..,I], weight [O,I], bias [O] -> [..,O]; with `relu`, max(y, 0)."""
     check.floating("x", x)
     check.floating("weight", weight, "OI")
     check.same_precision("x", x, "weight", weight)
@@ -23,7 +26,7 @@ def linear(x: Array, weight: Array, bias: Array | None = None, *, impl: str | No
         check.same_shape("bias", bias, weight.shape[:1])
         check.same_precision("bias", bias, "x", x)
     # A complex bias alone needs the reference too: that is how the complex step differentiates along it.
-    y: Array = choose("linear", impl, x, weight, x if bias is None else bias)(x, weight, bias)
+    y: Array = choose("linear", impl, x, weight, x if bias is None else bias)(x, weight, bias, relu)
     return y
 
 
@@ -54,9 +57,10 @@ def linear_weight_grad(dy: Array, x: Array, *, total: Array | None = None, impl:
 # --- reference: the sums above are matrix products, which BLAS does at the machine's peak ---
 
 
-def _linear_reference(x: Array, weight: Array, bias: Array | None) -> Array:
+def _linear_reference(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     y: Array = x @ weight.T
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return positive(y, impl="reference") if relu else y
 
 
 def _linear_input_grad_reference(dy: Array, weight: Array) -> Array:
@@ -73,8 +77,8 @@ def _linear_weight_grad_reference(dy: Array, x: Array, total: Array | None) -> A
 # --- CPU: the same products out of register tiles, and the bias where a sum begins ---
 
 
-def _linear_cpu(x: Array, weight: Array, bias: Array | None) -> Array:
-    y = matmul(x.reshape(-1, x.shape[-1]), weight.T, bias)
+def _linear_cpu(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
+    y = matmul(x.reshape(-1, x.shape[-1]), weight.T, bias, relu=relu)
     return y.reshape(*x.shape[:-1], len(weight))
 
 

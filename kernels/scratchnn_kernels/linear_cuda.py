@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.cuda import Source, contiguous, empty, struct
 from scratchnn_kernels.cuda.tiles import choose, names, parts
@@ -10,9 +11,10 @@ SOURCE = Source(__file__, "linear.cu", (*names("matmul"), "sum_parts<{T}>"))
 PRODUCT = struct("rows columns inner a_row a_inner b_inner b_column share")
 
 
-def linear(x: Array, weight: Array, bias: Array | None) -> Array:
+def linear(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     y = matmul(_rows(x), weight.T).reshape(*x.shape[:-1], len(weight))
-    return y if bias is None else y + bias
+    y = y if bias is None else y + bias
+    return positive(y, impl="cuda") if relu else y
 
 
 def linear_input_grad(dy: Array, weight: Array) -> Array:

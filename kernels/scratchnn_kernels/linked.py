@@ -12,7 +12,6 @@ from inspect import signature
 from typing import Any, ParamSpec
 
 import llvmlite.binding as llvm
-from llvmlite import ir
 from numba import cfunc, types
 from numba.core import cgutils, config
 from numba.core.imputils import lower_builtin
@@ -35,7 +34,9 @@ def linked(function: Callable[P, None]) -> Callable[P, None]:
 
     for kind in (types.float32, types.float64):
         code = cfunc(typed(kind), cache=True)(function)
-        llvm.add_symbol(symbol(kind), code.address)
+        # its address is that of a wrapper for C, whose name is "cfunc." and that of the function itself
+        inner = code._library.get_pointer_to_function(code._wrapper_name.removeprefix("cfunc."))
+        llvm.add_symbol(symbol(kind), inner)
 
     class Template(templates.AbstractTemplate):  # type: ignore[misc]
         key = function
@@ -46,8 +47,10 @@ def linked(function: Callable[P, None]) -> Callable[P, None]:
     @lower_builtin(function, types.VarArg(types.Any))
     def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = next(arg for arg, number in zip(signature.args, floats, strict=True) if number)
-        shape = ir.FunctionType(ir.VoidType(), [arg.type for arg in args])
-        builder.call(cgutils.get_or_insert_function(builder.module, shape, symbol(kind)), args)
+        convention, (result, kinds) = context.call_conv, (types.void, signature.args)
+        shape = convention.get_function_type(result, kinds)
+        there = cgutils.get_or_insert_function(builder.module, shape, symbol(kind))
+        convention.call_function(builder, there, result, kinds, args)
         return context.get_dummy_value()
 
     templates.infer_global(function, types.Function(Template))

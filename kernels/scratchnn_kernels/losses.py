@@ -12,7 +12,7 @@ from scratchnn_kernels import check, memory
 from scratchnn_kernels import losses_cuda as cuda
 from scratchnn_kernels.activations import sigmoid, softplus
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.dispatch import Kernel, array_module, choose, register
+from scratchnn_kernels.dispatch import Kernel, array_module, choose, jitted, register
 from scratchnn_kernels.threads import parts
 
 
@@ -69,8 +69,7 @@ def _binary_cross_entropy_reference(x: Array, target: Array, divisor: float) -> 
 
 def _cpu(loop: str, operations: int) -> Kernel:
     def kernel(x: Array, target: Array, divisor: float) -> tuple[Array, Array]:
-        from scratchnn_kernels import losses_loops
-
+        losses_loops = jitted("losses_loops")
         dx, count = memory.empty_like(x), parts(operations * x.size, x.size)
         given = (*memory.flat(x, target, dx), 1 / divisor)
         if count == 1:

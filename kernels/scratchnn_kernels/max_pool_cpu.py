@@ -5,6 +5,7 @@ import numpy.typing as npt
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 SIDE_BY_SIDE = (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)  # windows of 2x2 that do not overlap
@@ -26,22 +27,19 @@ def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Arr
 
 
 def _pool_2x2(x: Array, y: Array, indices: Array, last: bool) -> None:
-    from scratchnn_kernels import max_pool_vectors as vectors
-
+    vectors = jitted("max_pool_vectors")
     total = y.shape[0] * y.shape[1]  # rows of images, or planes
     parts = threads.parts(x.size, total)
     if parts == 1:
         (vectors.images_2x2 if last else vectors.planes_2x2)(x, y, indices, 0, total)
     else:
-        from scratchnn_kernels import max_pool_threaded as threaded
-
+        threaded = jitted("max_pool_threaded")
         (threaded.images_2x2 if last else threaded.planes_2x2)(x, y, indices, total, parts)
 
 
 def _pool(x: Array, window: Window, y: Array, indices: Array, last: bool) -> None:
-    from scratchnn_kernels import max_pool_loops as loops
-    from scratchnn_kernels import max_pool_threaded as threaded
-
+    loops = jitted("max_pool_loops")
+    threaded = jitted("max_pool_threaded")
     (top, _), (left, _) = window.padding
     taps = (*window.kernel, *window.stride, top, left, *window.dilation)
     shape = (y.shape[0] * y.shape[1], *y.shape[2:])
@@ -70,23 +68,20 @@ def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:
 
 def _scatter_2x2(y: Array, indices: Array, out: Array, last: bool) -> bool:
     """Whether it could be done."""
-    from scratchnn_kernels import max_pool_vectors as vectors
-
+    vectors = jitted("max_pool_vectors")
     total = y.shape[0] * y.shape[1]
     parts = threads.parts(out.size, total)
     if parts == 1:
         loop = vectors.scatter_images_2x2 if last else vectors.scatter_planes_2x2
         return bool(loop(y, indices, out, 0, total))
-    from scratchnn_kernels import max_pool_threaded as threaded
-
+    threaded = jitted("max_pool_threaded")
     loop = threaded.scatter_images_2x2 if last else threaded.scatter_planes_2x2
     return bool(loop(y, indices, out, total, parts))
 
 
 def _scatter(y: Array, indices: Array, out: Array, last: bool) -> None:
-    from scratchnn_kernels import max_pool_loops as loops
-    from scratchnn_kernels import max_pool_threaded as threaded
-
+    loops = jitted("max_pool_loops")
+    threaded = jitted("max_pool_threaded")
     given, places, cells = (_lines(a, last) for a in (y, indices, out))
     parts = threads.parts(out.size, len(given))
     if parts == 1:
@@ -97,9 +92,8 @@ def _scatter(y: Array, indices: Array, out: Array, last: bool) -> None:
 
 def gather(plane: Array, indices: Array) -> Array:
     """The cells named by the indices, in the memory order of plane."""
-    from scratchnn_kernels import max_pool_loops as loops
-    from scratchnn_kernels import max_pool_threaded as threaded
-
+    loops = jitted("max_pool_loops")
+    threaded = jitted("max_pool_threaded")
     check_range(indices, plane.shape[2:])
     last = memory.channels_last(plane)
     n, c, oh, ow = indices.shape

@@ -15,6 +15,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.dispatch import jitted
 
 Shape = tuple[int, ...]
 
@@ -140,14 +141,12 @@ def forward(
     size = p.pieces()
     parts = threads.parts(x.size, size)
     if p.loops == "cells":
-        from scratchnn_kernels import normalize_cells as cells
-
+        cells = jitted("normalize_cells")
         tables = [v.reshape(p.members, -1) for v in statistics]
         if parts == 1:
             cells.normalize(laid, p.plane, gamma, beta, eps, centred, y, *tables, p.blocks, 0, p.members * p.blocks)
         else:
-            from scratchnn_kernels import normalize_cells_threaded as threaded
-
+            threaded = jitted("normalize_cells_threaded")
             alone = p.members * p.blocks == 1
             arguments = (laid, p.plane, gamma, beta, eps, centred, y, *tables)
             threaded.normalize_rows(*arguments, parts) if alone else threaded.normalize_members(
@@ -155,12 +154,10 @@ def forward(
             )
     else:
         if parts == 1:
-            from scratchnn_kernels import normalize_runs as runs
-
+            runs = jitted("normalize_runs")
             getattr(runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, 0, size)
         else:
-            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
-
+            threaded_runs = jitted("normalize_runs_threaded")
             getattr(threaded_runs, p.loops)(laid, gamma, beta, eps, centred, y, *statistics, size, parts)
     inv_std, mean, var = [p.named(v, p.statistics) for v in statistics]
     return p.named(y, p.lying), inv_std, mean, var
@@ -183,8 +180,7 @@ def backward(
     parts = threads.parts(x.size, size)
     dweights, dbiases = np.zeros((2, parts, gamma.size))
     if p.loops == "cells":
-        from scratchnn_kernels import normalize_cells as cells
-
+        cells = jitted("normalize_cells")
         tables = [v.reshape(p.members, -1) for v in statistics]
         if parts == 1:
             cells.gradient(
@@ -193,8 +189,7 @@ def backward(
             )  # fmt: skip
         else:
             arguments = (dy, laid, p.plane, *tables, gamma, centred, dx, dweights, dbiases)
-            from scratchnn_kernels import normalize_cells_threaded as threaded
-
+            threaded = jitted("normalize_cells_threaded")
             alone = p.members * p.blocks == 1
             threaded.gradient_rows(*arguments, parts) if alone else threaded.gradient_members(
                 *arguments, p.blocks, parts
@@ -202,12 +197,10 @@ def backward(
     else:
         loop = p.loops + "_gradient"
         if parts == 1:
-            from scratchnn_kernels import normalize_runs as runs
-
+            runs = jitted("normalize_runs")
             getattr(runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights[0], dbiases[0], 0, size)
         else:
-            from scratchnn_kernels import normalize_runs_threaded as threaded_runs
-
+            threaded_runs = jitted("normalize_runs_threaded")
             getattr(threaded_runs, loop)(dy, laid, *statistics, gamma, centred, dx, dweights, dbiases, size, parts)
     dweight, dbias = (sums[0] if parts == 1 else sums.sum(0) for sums in (dweights, dbiases))
     return p.named(dx, p.lying), dweight.astype(x.dtype), dbias.astype(x.dtype)

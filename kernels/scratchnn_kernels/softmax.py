@@ -16,7 +16,7 @@ import numpy as np
 from scratchnn_kernels import check, memory
 from scratchnn_kernels import softmax_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.dispatch import array_module, choose, is_cupy, register
+from scratchnn_kernels.dispatch import array_module, choose, is_cupy, jitted, register
 from scratchnn_kernels.threads import parts
 
 
@@ -101,8 +101,7 @@ def _softmax_grad_cpu(dy: Array, y: Array, axis: int) -> Array:
 
 def _run(loop: str, axis: int, operations: int, like: Array, *arrays: Array) -> None:
     """Run a loop of `rows_cpu` along an axis: over rows if it is the last in memory, else over blocks of lines."""
-    from scratchnn_kernels import rows_cpu
-
+    rows_cpu = jitted("rows_cpu")
     if not like.size:
         return
     axis %= like.ndim
@@ -124,8 +123,7 @@ def _run(loop: str, axis: int, operations: int, like: Array, *arrays: Array) -> 
 
 
 def _cpu(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]:
-    from scratchnn_kernels import rows_cpu
-
+    rows_cpu = jitted("rows_cpu")
     z, target = np.ascontiguousarray(z), np.ascontiguousarray(target, np.int64)
     loss, dz, smooth = memory.empty(z.shape[:1], z.dtype), memory.empty(z.shape, z.dtype), z.dtype.type(smoothing)
     count = parts(OPERATIONS * z.size, len(z))

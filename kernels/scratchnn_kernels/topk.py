@@ -11,7 +11,7 @@ import numpy as np
 from scratchnn_kernels import check, memory
 from scratchnn_kernels import topk_cuda as cuda
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.dispatch import array_module, choose, jitted, register
 from scratchnn_kernels.threads import parts
 
 
@@ -60,8 +60,7 @@ OPERATIONS = 8  # a number meets some twenty thresholds, in vector lanes
 
 
 def _topk_cpu(x: Array, k: int, axis: int) -> tuple[Array, Array]:
-    from scratchnn_kernels import topk_cpu
-
+    topk_cpu = jitted("topk_cpu")
     rows, keys, count = _rows(x, axis)
     values, indices = np.empty((len(rows), k), x.dtype), np.empty((len(rows), k), np.int64)
     if count == 1:
@@ -72,8 +71,7 @@ def _topk_cpu(x: Array, k: int, axis: int) -> tuple[Array, Array]:
 
 
 def _topk_mask_cpu(x: Array, k: int, axis: int) -> Array:
-    from scratchnn_kernels import topk_cpu
-
+    topk_cpu = jitted("topk_cpu")
     rows, keys, count = _rows(x, axis)
     mask = memory.empty(rows.shape, x.dtype)
     if count == 1:

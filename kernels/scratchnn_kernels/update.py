@@ -11,7 +11,7 @@ d is the weight decay and t counts steps from 1. Kingma & Ba 2015, algorithm 1; 
 from scratchnn_kernels import check
 from scratchnn_kernels import update_cuda as cuda
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.dispatch import array_module, choose, register
+from scratchnn_kernels.dispatch import array_module, choose, jitted, register
 from scratchnn_kernels.threads import parts
 
 
@@ -72,8 +72,7 @@ def _adam_reference(
 def _sgd_cpu(
     w: Array, g: Array, velocity: Array, lr: float, momentum: float, weight_decay: float, nesterov: bool
 ) -> None:
-    from scratchnn_kernels import update_cpu
-
+    update_cpu = jitted("update_cpu")
     # w -= a g' + b u covers both forms
     a, b = (lr, lr * momentum) if nesterov else (0.0, lr)
     numbers = float(momentum), float(weight_decay), float(a), float(b)
@@ -88,8 +87,7 @@ def _adam_cpu(
     w: Array, g: Array, m: Array, v: Array, lr: float, b1: float, b2: float, eps: float, weight_decay: float,
     decoupled: bool, step: int,
 ) -> None:  # fmt: skip
-    from scratchnn_kernels import update_cpu
-
+    update_cpu = jitted("update_cpu")
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     rate, scale = lr / (1 - b1**step), 1 / (1 - b2**step)
     numbers = float(b1), float(b2), float(eps), float(decay), float(shrink), float(rate), float(scale)

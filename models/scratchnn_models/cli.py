@@ -1,6 +1,5 @@
 """The command line. Nothing heavy is imported before a command needs it: `scratchnn --help` answers at once."""
 
-import json as jsonlib
 import sys
 import warnings
 from pathlib import Path
@@ -8,8 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from scratchnn_models import cli_runs as runs
 from scratchnn_models import options as opt
 from scratchnn_models.catalog import MODELS, module
+from scratchnn_models.cli_output import last_line, show
 from scratchnn_models.options import Json, Model, Threads
 
 app = typer.Typer(
@@ -56,14 +57,14 @@ def list_models(
         typer.echo(f"{(of.__doc__ or '').strip()}\n\nrecipe, each field changed by --set NAME=VALUE:")
         for name, value in recipe.items():
             typer.echo(f"  {name:12} {value}")
-        _end(json, {"model": model, "about": of.__doc__, "recipe": recipe})
+        last_line(json, {"model": model, "about": of.__doc__, "recipe": recipe})
         return
     from scratchnn.data import names
 
     for name, about in MODELS.items():
         typer.echo(f"{name:12} {about}")
     typer.echo(f"\ndata sets: {', '.join(names())}")
-    _end(json, {"models": list(MODELS), "data": list(names())})
+    last_line(json, {"models": list(MODELS), "data": list(names())})
 
 
 @app.command()
@@ -74,7 +75,7 @@ def doctor(json: Json = False) -> None:
     findings = examine()
     for finding in findings:
         typer.echo(f"{'ok' if finding.ok else '--':3} {finding.name:12} {finding.state}")
-    _end(json, {"findings": [finding._asdict() for finding in findings]})
+    last_line(json, {"findings": [finding._asdict() for finding in findings]})
 
 
 @app.command()
@@ -91,7 +92,7 @@ def summary(
     rows = summarize(*module(model).example(batch_size))
     show(rows)
     total = {key: sum(getattr(row, key) for row in rows) for key in ("params", "flops", "ctx_bytes")}
-    _end(json, {"model": model, "batch_size": batch_size, "layers": [asdict(row) for row in rows], **total})
+    last_line(json, {"model": model, "batch_size": batch_size, "layers": [asdict(row) for row in rows], **total})
 
 
 @app.command()
@@ -140,10 +141,10 @@ def train(
         report = training.resumed(model, resume, threads)
     else:
         report = training.begun(model, changes, seed or 0, out, threads, manner)
-    _show(report)
+    show(report)
     if seeds is None:
-        _show({"pictures": sorted(str(picture) for picture in Path(report["run"]).glob("*.png"))})
-    _end(json, report)
+        show({"pictures": sorted(str(picture) for picture in Path(report["run"]).glob("*.png"))})
+    last_line(json, report)
 
 
 @app.command()
@@ -159,48 +160,14 @@ def evaluate(
     report = (
         training.evaluated(run, threads) if seeds is None else training.over_seeds(str(run), {}, seeds, threads=threads)
     )
-    _show(report)
-    _end(json, report)
+    show(report)
+    last_line(json, report)
 
 
-@app.command()
-def morph(
-    model: Model,
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run of it.")],
-    start: Annotated[str, typer.Option("--from", help="Class of the first image.")] = "7",
-    end: Annotated[str, typer.Option("--to", help="Class of the last image.")] = "8",
-    json: Json = False,
-) -> None:
-    """From one test image to another through an autoencoder's codes, as a strip and a GIF, beside blended pixels."""
-    from scratchnn.errors import ScratchnnError
-    from scratchnn_models import morph as morphing
-    from scratchnn_models import train as training
-
-    done, task = training.finished(run)
-    if done.config["model"] != model:
-        raise ScratchnnError(f"{run} is a run of {done.config['model']}, not of {model}")
-    made = [str(path) for path in morphing.picture(task.net, task.data, (start, end), run)]
-    _show({"pictures": made})
-    _end(json, {"model": model, "run": str(run), "pictures": made})
-
-
-@app.command()
-def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run begun with --hash-every.")],
-    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another one.")],
-    json: Json = False,
-) -> None:
-    """The first step, layer and tensor in which two runs differ.
-
-    The exit code is 0 if all common steps are equal, 1 if they are not, 2 if they cannot be compared.
-    """
-    from scratchnn_models import hashes
-
-    report = hashes.compare(first, second)
-    typer.echo(hashes.told(report))
-    _end(json, report)
-    if not report["equal"]:
-        raise typer.Exit(1)
+app.command()(runs.morph)
+app.command()(runs.codes)
+app.command()(runs.fidelity)
+app.command()(runs.compare)
 
 
 @app.command()
@@ -220,7 +187,7 @@ def check(
             typer.echo(f"error: {name}: {report}", err=True)
         else:
             typer.echo(checking.row(name, report))
-    _end(json, {"layers": found})
+    last_line(json, {"layers": found})
     if not all(record["ok"] for record in found):
         raise typer.Exit(1)
 
@@ -249,7 +216,7 @@ def audit(
         typer.echo(auditing.rows(verdicts[-1], cases))
     wrong = [verdict for verdict in verdicts if not verdict.clean]
     typer.echo("\n" + "\n\n".join([*map(auditing.explained, wrong), auditing.told(verdicts)]))
-    _end(json, {"adapter": str(adapter), "cases": [auditing.record(verdict) for verdict in verdicts]})
+    last_line(json, {"adapter": str(adapter), "cases": [auditing.record(verdict) for verdict in verdicts]})
     if wrong:
         raise typer.Exit(1)
 
@@ -277,7 +244,7 @@ def shapes(
     if film is not None:
         report["frames"] = arithmetic.film(layer, given, film)
         typer.echo(f"film       {film}, {report['frames']} frames")
-    _end(json, report)
+    last_line(json, report)
 
 
 @app.command()
@@ -291,7 +258,7 @@ def data(
     load(name, report=lambda line: typer.echo(line, err=True))
     state = describe(name)
     typer.echo(f"{name}: {state['state']}")
-    _end(json, dict(state))
+    last_line(json, dict(state))
 
 
 @app.command()
@@ -301,25 +268,9 @@ def warmup(dtype: opt.Precision = "float32", json: Json = False) -> None:
 
     report = warming.warm(dtype)
     typer.echo(f"compiled {report['kernels']} kernels for {dtype} in {report['seconds']} s")
-    _end(json, report)
+    last_line(json, report)
 
 
 def _given(**values: Any) -> dict[str, Any]:
     """Those of the options that were given."""
     return {name: value for name, value in values.items() if value is not None}
-
-
-def _show(report: dict[str, Any]) -> None:
-    for name, value in report.items():
-        if name == "metrics":
-            for metric, found in value.items():
-                spread = "" if found["std"] is None else f" ± {found['std']:.3g}"
-                typer.echo(f"{metric:20} {found['mean']:.5g}{spread}")
-            continue
-        typer.echo(f"{name:20} {'  '.join(map(str, value)) if isinstance(value, list) else value}")
-
-
-def _end(json: bool, content: dict[str, Any]) -> None:
-    """With --json, the one line that scripts read: the last of stdout."""
-    if json:
-        typer.echo(jsonlib.dumps(content))

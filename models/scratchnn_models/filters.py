@@ -46,6 +46,15 @@ def non_local_means(x: Array, h: float, patch: int = 5, distance: int = 6) -> Ar
     return cleaned
 
 
+def flattened(x: Array, size: int = 15) -> Array:
+    """A page [N,C,H,W] divided by its background: blurred maxima over windows, so that paper is white everywhere."""
+    wide = _mirrored(gaussian(x, 1.0), size // 2)
+    rows = sliding_window_view(wide, size, axis=2).max(-1)
+    background = gaussian(sliding_window_view(rows, size, axis=3).max(-1), size / 2)
+    divided: Array = np.clip(x / np.maximum(background, x.dtype.type(0.05)), 0, 1)
+    return divided
+
+
 Filter = tuple[str, Callable[[Array, Any], Array], Any]  # name, function, strength
 FILTERS: tuple[Filter, ...] = (
     *(("median", median, size) for size in (3, 5)),

@@ -35,6 +35,10 @@ class SideBySide(Layer):
     def __init__(self, hidden: int, seed: int) -> None:
         self.nets = [VAE("mlp", hidden, 2, rng=stream(seed, "init")) for _ in BETAS]
 
+    def coders(self) -> dict[str, VAE]:
+        """All of them, by weight."""
+        return {f"beta {beta:g}": net for beta, net in zip(BETAS, self.nets, strict=True)}
+
 
 @dataclass(frozen=True)
 class Recipe:

@@ -44,4 +44,5 @@ Device = Annotated[
 ]
 Exact = Annotated[bool, typer.Option("--exact", help=EXACT)]
 Results = Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")]
+Records = Annotated[Path | None, typer.Option("--results", help="Write the records to this JSON file.")]
 Precision = Annotated[Literal["float32", "float64"], typer.Option("--dtype", help="Whose kernels to compile.")]

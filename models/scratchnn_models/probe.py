@@ -18,10 +18,10 @@ STEPS, BATCH, RATE, DECAY = 6600, 250, 3e-3, 1e-3
 class Probe:
     """A linear classifier of codes [N,L]."""
 
-    def __init__(self, codes: Array, labels: Array, seed: int = 0) -> None:
+    def __init__(self, codes: Array, labels: Array, seed: int = 0, decay: float = DECAY) -> None:
         self.scale = np.float32(1 / max(float(codes.std()), 1e-12))
         self.linear = Linear(codes.shape[1], int(labels.max()) + 1, rng=stream(seed, "probe"))
-        optimizer = optim.AdamW(self.linear.params(), RATE, weight_decay=DECAY)
+        optimizer = optim.AdamW(self.linear.params(), RATE, weight_decay=decay)
         per_epoch = max(1, len(codes) // BATCH)
         for step in range(STEPS):
             epoch, place = divmod(step, per_epoch)

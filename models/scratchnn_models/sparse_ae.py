@@ -92,6 +92,10 @@ class SideBySide(Layer):
     def __init__(self, units: int, seed: int) -> None:
         self.nets = [SparseAutoencoder(units, rng=stream(seed, "init")) for _ in NETWORKS]
 
+    def coders(self) -> dict[str, SparseAutoencoder]:
+        """The strongest of each penalty, by penalty."""
+        return {penalty: self.nets[at] for penalty, at in STRONGEST.items()}
+
 
 @dataclass(frozen=True)
 class Recipe:

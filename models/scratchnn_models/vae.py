@@ -167,7 +167,11 @@ class Training:
 
     def samples(self) -> Array:
         """Decoded draws of the prior."""
-        return self.net.decode(stream(self.seed, "samples").standard_normal((60, self.recipe.latent), np.float32))
+        return self.drawn(60, stream(self.seed, "samples"))
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """So many decoded draws of the prior: the probabilities of black."""
+        return self.net.decode(rng.standard_normal((count, self.recipe.latent), np.float32))
 
     def tensors(self) -> Mapping[str, Array]:
         """Network and optimizer, all that a resumed run needs."""

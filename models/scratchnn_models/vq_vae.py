@@ -41,12 +41,13 @@ from scratchnn_models.batches import Batches, parts, scaled
 from scratchnn_models.objective import logged
 from scratchnn_models.results import Metric
 from scratchnn_models.run import Run
-from scratchnn_models.symbol_prior import SIDE, Prior, contexts, drawn
+from scratchnn_models.symbol_prior import Prior, contexts, drawn
 
 METRICS = (
     Metric("test_mse", 0.0168, "PCA with 32 numbers, results/pca.json"),
     Metric("perplexity", 64.0, "every entry of the book as often as every other", higher_is_better=True),
 )
+SIDE = 7  # of the map
 COMMITMENT, DECAY, DEAD = 0.25, 0.99, 0.02  # an entry is dead below this share of an equal one's use
 
 
@@ -100,7 +101,7 @@ class VQVAE(Layer):
             Conv2d(size, channels, 3, padding=1, **make), ReLU(),
             ConvTranspose2d(channels, channels, 4, **half), ReLU(), ConvTranspose2d(channels, 1, 4, **half), Sigmoid(),
         )  # fmt: skip
-        self.prior = Prior(entries, rng=rng, dtype=dtype)
+        self.prior = Prior(entries, SIDE, rng=rng, dtype=dtype)
 
     def encode(self, x: Array) -> Array:
         """The z [N,D*49] before they are replaced by entries of the book."""
@@ -205,7 +206,11 @@ class Training:
 
     def samples(self) -> Array:
         """Digits drawn from the prior."""
-        return self.net.decode_symbols(drawn(self.net.prior, self.recipe.entries, 40, stream(self.seed, "samples")))
+        return self.drawn(40, stream(self.seed, "samples"))
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """So many digits, drawn symbol by symbol."""
+        return self.net.decode_symbols(drawn(self.net.prior, count, rng))
 
     def tensors(self) -> Mapping[str, Array]:
         """Network and optimizers, all that a resumed run needs."""

@@ -181,7 +181,11 @@ class Training:
 
     def samples(self) -> Array:
         """Decoded draws of the prior."""
-        return self.net.decode(stream(self.seed, "samples").standard_normal((60, self.recipe.code), np.float32))
+        return self.drawn(60, stream(self.seed, "samples"))
+
+    def drawn(self, count: int, rng: np.random.Generator) -> Array:
+        """So many decoded draws of the prior."""
+        return self.net.decode(rng.standard_normal((count, self.recipe.code), np.float32))
 
     def tensors(self) -> Mapping[str, Array]:
         """Networks and optimizers, all that a resumed run needs."""

@@ -1,4 +1,4 @@
-"""The cache: four raw IDX files per data set, each written atomically and verified by its SHA-256 when it is read."""
+"""The cache: four raw IDX files a data set, each written atomically and verified by its SHA-256 when it is read."""
 
 import hashlib
 import os
@@ -40,6 +40,13 @@ MNIST = (
     RawFile("t10k-images-idx3-ubyte", 7_840_016, "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7"),
     RawFile("t10k-labels-idx1-ubyte", 10_008, "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2"),
 )
+EMOJI = (
+    RawFile("train-images-idx4-ubyte", 19_679_252, "a36b861e4deb6c56344adfaa94a03521a9309a976b03e44f01eafa6f423d62d5"),
+    RawFile("train-labels-idx1-ubyte", 6_414, "25acbd98edd0781de6eb200800fb8df90afb4d06fe545c0be52889bac96bc26f"),
+    RawFile("test-images-idx4-ubyte", 3_551_252, "015c4b611f69e5b423899887f44f6536fe7d938c4b6e39c08d727d1ddd2175b0"),
+    RawFile("test-labels-idx1-ubyte", 1_164, "4b982018a561dfef2c847de279433949a0fefc025fd2d70ceeb18a05ad7fb7e0"),
+)
+FILES = {"mnist": MNIST, "emoji": EMOJI}
 
 
 def folder(name: str) -> Path:

@@ -19,9 +19,12 @@ from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window
 
 def conv2d(
     x: Array, weight: Array, bias: Array | None = None, *, stride: Pair = 1, padding: Padding = 0,
-    dilation: Pair = 1, groups: int = 1, impl: str | None = None,
+    dilation: Pair = 1, groups: int = 1, relu: bool = False, impl: str | None = None,
 ) -> Array:  # fmt: skip
-    """Cross-correlate x [N,C,H,W] with weight [O,C/G,K,L] and add bias [O]; returns [N,O,OH,OW]."""
+    """Cross-correlate x [N,C,H,W] with weight [O,C/G,K,L] and add bias [O]; returns [N,O,OH,OW].
+
+    With `relu`, max(y, 0): as the sums leave the registers, where the algorithm can.
+    """
     check.floating("x", x, "NCHW")
     window = _checked_window(weight, stride, padding, dilation, groups)
     check.same_precision("x", x, "weight", weight)
@@ -34,7 +37,8 @@ def conv2d(
         check.same_shape("bias", bias, weight.shape[:1])
         check.same_precision("bias", bias, "x", x)
     # A complex bias alone needs the reference too: that is how the complex step differentiates along it.
-    y: Array = choose("conv2d", impl, x, weight, x if bias is None else bias)(x, weight, bias, window, groups)
+    kernel = choose("conv2d", impl, x, weight, x if bias is None else bias)
+    y: Array = kernel(x, weight, bias, window, groups, relu)
     return y
 
 
@@ -43,20 +47,20 @@ def conv2d_input_grad(
     dilation: Pair = 1, groups: int = 1, impl: str | None = None,
 ) -> Array:  # fmt: skip
     """The adjoint of conv2d in x: dy [N,O,OH,OW], weight [O,C/G,K,L] -> dx [N,C,H,W], where input_size is (H, W)."""
-    return transposed(dy, weight, None, input_size, stride, padding, dilation, groups, impl)
+    return transposed(dy, weight, None, input_size, stride, padding, dilation, groups, False, impl)
 
 
 def transposed(
     dy: Array, weight: Array, bias: Array | None, input_size: tuple[int, int], stride: Pair, padding: Padding,
-    dilation: Pair, groups: int, impl: str | None,
+    dilation: Pair, groups: int, relu: bool, impl: str | None,
 ) -> Array:  # fmt: skip
-    """conv2d_input_grad, plus a bias [C]: the transposed convolution."""
+    """conv2d_input_grad, plus a bias [C], and max(dx, 0) with `relu`: the transposed convolution."""
     check.floating("dy", dy, "NOHW")
     window = _checked_window(weight, stride, padding, dilation, groups)
     check.same_precision("dy", dy, "weight", weight)
     check.same_shape("dy", dy, (len(dy), len(weight), *window.output_size(input_size)))
     kernel = choose("conv2d_input_grad", impl, dy, weight, dy if bias is None else bias)
-    dx: Array = kernel(dy, weight, tuple(input_size), window, groups, bias)
+    dx: Array = kernel(dy, weight, tuple(input_size), window, groups, bias, relu)
     return dx
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array, KernelError, describe
 from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, struct
 from scratchnn_kernels.cuda.tiles import Tile, choose, names, parts
@@ -27,17 +28,17 @@ class Products(NamedTuple):
     source: Source
     tile: Callable[[int, int, Array], tuple[Tile, str]]
 
-    def forward(self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+    def forward(self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
         n, o, (oh, ow) = len(x), len(weight), window.output_size(x.shape[2:])
         y = empty((n, o, oh, ow), x)
         given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
         rows, columns = o // groups, n * oh * ow
         tile, name = self.tile(rows, y.size, x)
         self.source.launch(f"forward<{name}>", (*tile.grid(rows, columns), groups), (tile.threads,), *given)
-        return y
+        return positive(y, impl="cuda") if relu else y
 
     def input_grad(
-        self, dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+        self, dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
     ) -> Array:
         c, (h, w), (s, t) = weight.shape[1], input_size, window.stride
         dx = empty((len(dy), c * groups, *input_size), dy)
@@ -46,7 +47,7 @@ class Products(NamedTuple):
         tile, name = self.tile(c, dx.size, dy)
         grid = (*tile.grid(c, columns), groups * s * t)
         self.source.launch(f"input_grad<{name}>", grid, (tile.threads,), *given)
-        return dx
+        return positive(dx, impl="cuda") if relu else dx
 
     def weight_grad(self, dy: Array, x: Array, window: Window, groups: int) -> Array:
         o, c = dy.shape[1], x.shape[1] // groups
@@ -84,24 +85,24 @@ TF32 = Products(
 )  # fmt: skip
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     if not _depthwise(weight.shape[1], groups):
-        return EXACT.forward(x, weight, bias, window, groups)
+        return EXACT.forward(x, weight, bias, window, groups, relu)
     y = empty((len(x), len(weight), *window.output_size(x.shape[2:])), x)
     given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
     DEPTHWISE.each("depthwise<{T}>", y.size, *given)
-    return y
+    return positive(y, impl="cuda") if relu else y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     if not _depthwise(weight.shape[1], groups):
-        return EXACT.input_grad(dy, weight, input_size, window, groups, bias)
+        return EXACT.input_grad(dy, weight, input_size, window, groups, bias, relu)
     dx = empty((len(dy), groups, *input_size), dy)
     given = (contiguous(dy), contiguous(weight), or_none(bias), dx, _geometry(dx.shape, dy.shape, window, groups))
     DEPTHWISE.each("depthwise_input_grad<{T}>", dx.size, *given)
-    return dx
+    return positive(dx, impl="cuda") if relu else dx
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:

@@ -10,50 +10,51 @@ from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.conv2d.order import as_channels_last, flat, read
 from scratchnn_kernels.conv2d.plans import Plan, gather_plan, weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     _check(groups, x.shape[1], len(weight))
     numbers, source = read(as_channels_last(x))
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(numbers, len(x), weight, bias, gather_plan("depthwise", False, window, source, out, groups, x.dtype), y)
+    plan = gather_plan("depthwise", False, window, source, out, groups, x.dtype)
+    _gather(numbers, len(x), weight, bias, plan, relu, y)
     return y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     _check(groups, weight.shape[1] * groups, len(weight))
     numbers, source = read(as_channels_last(dy))
     out = (groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(numbers, len(dy), weight, bias, gather_plan("depthwise", True, window, source, out, groups, dy.dtype), dx)
+    plan = gather_plan("depthwise", True, window, source, out, groups, dy.dtype)
+    _gather(numbers, len(dy), weight, bias, plan, relu, dx)
     return dx
 
 
-def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
-    from scratchnn_kernels.conv2d.depthwise_loops import gather_channels
-
+def _gather(
+    x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
+) -> None:  # fmt: skip
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
-    gather_channels(
-        x, plan.frame, plan.phases, plan.offsets, weight.take(plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, images,
+    jitted("conv2d.depthwise_loops").gather_channels(
+        x, plan.sizes, plan.phases, plan.offsets, weight.take(plan.order),
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    from scratchnn_kernels.conv2d.depthwise_loops import harvest_channels
-
     _check(groups, x.shape[1], dy.shape[1])
     (numbers, source), dy = read(as_channels_last(x)), as_channels_last(dy)
     plan = weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
     sums = np.zeros((parts, len(plan.taps), groups), x.dtype)
-    harvest_channels(
-        numbers, flat(dy), plan.frame, plan.cut, plan.taps, len(x),
+    jitted("conv2d.depthwise_loops").harvest_channels(
+        numbers, flat(dy), plan.sizes, plan.taps, len(x),
         memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     return np.ascontiguousarray(sums.sum(0).T).reshape(groups, 1, *window.kernel)

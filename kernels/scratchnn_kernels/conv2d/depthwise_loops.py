@@ -5,19 +5,22 @@ from typing import Any
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.direct_loops import fill_pixels
+from scratchnn_kernels.conv2d.direct_loops import fill_pixels, frame_of, target_of
+from scratchnn_kernels.conv2d.weight_loops import harvest_of
 from scratchnn_kernels.depthwise_tile import TAPS, glide, reap
-from scratchnn_kernels.tile import at, copy_run
+from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.tile import at
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def gather_channels(
-    x: Array, frame: Any, phases: Array, offsets: Array, weights: Array, bias: Array, floors: Array, y: Array,
-    target: Any, images: int, scratch: Array, parts: int,
+    x: Array, sizes: Array, phases: Array, offsets: Array, weights: Array, bias: Array, floors: Array, y: Array,
+    images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x, each channel by itself; weights [taps, C] of each phase."""
-    pieces, room = images * target.pieces, scratch.size // parts
     for part in prange(parts):
+        frame, target = frame_of(sizes), target_of(sizes)
+        pieces, room = images * target.pieces, scratch.size // parts
         buffer = scratch[part * room : (part + 1) * room]
         for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
             image, top = piece // target.pieces, piece % target.pieces * target.piece_rows
@@ -47,7 +50,8 @@ def channels_phase(
         line = begin + i * target.every_row * target.row
         if steps == 0:  # a stride beyond the kernel: no tap reaches these pixels
             for j in range(nx):
-                copy_run(at(bias, 0), channels, at(y, line + j * step), y[0])
+                for c in range(channels):
+                    y[line + j * step + c] = max(bias[c], floors[1])
             continue
         glide(
             nx, channels, at(weights, weight_start), source + (i - top) * frame.step_row * row * y.itemsize,
@@ -55,14 +59,15 @@ def channels_phase(
         )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def harvest_channels(
-    x: Array, dy: Array, frame: Any, cut: Any, taps: Array, images: int, scratch: Array, sums: Array, parts: int
+    x: Array, dy: Array, sizes: Array, taps: Array, images: int, scratch: Array, sums: Array, parts: int
 ) -> None:
     """sums[part] [taps, C] += the weights' gradient from the part's pieces; `taps` are their places."""
-    pieces, room, size = images * cut.pieces, scratch.size // parts, sums.size // parts
-    channels = frame.channels
     for part in prange(parts):
+        frame, cut = frame_of(sizes), harvest_of(sizes)
+        pieces, room, size = images * cut.pieces, scratch.size // parts, sums.size // parts
+        channels = frame.channels
         buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
         for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
             image, top = piece // cut.pieces, piece % cut.pieces * cut.piece_rows

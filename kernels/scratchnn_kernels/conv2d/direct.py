@@ -11,48 +11,49 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.order import as_channels_last, flat, read
 from scratchnn_kernels.conv2d.plans import Plan, gather_plan, weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     numbers, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
-    _gather(numbers, len(x), weight, bias, gather_plan("direct", False, window, source, out, groups, x.dtype), y)
+    plan = gather_plan("direct", False, window, source, out, groups, x.dtype)
+    _gather(numbers, len(x), weight, bias, plan, relu, y)
     return y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     numbers, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
-    _gather(numbers, len(dy), weight, bias, gather_plan("direct", True, window, source, out, groups, dy.dtype), dx)
+    plan = gather_plan("direct", True, window, source, out, groups, dy.dtype)
+    _gather(numbers, len(dy), weight, bias, plan, relu, dx)
     return dx
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    from scratchnn_kernels.conv2d import weight_loops as loops
-
     (numbers, source), dy = read(x), as_channels_last(dy)
     plan = weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
     scratch = memory.empty((max(1, plan.scratch * parts),), x.dtype)
     sums = memory.empty((parts, plan.order.size), x.dtype)
-    loops.harvest(
-        numbers, flat(dy), plan.frame, plan.cut, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
+    jitted("conv2d.weight_loops").harvest(
+        numbers, flat(dy), plan.sizes, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
         scratch, sums.reshape(-1), parts,
     )  # fmt: skip
     return np.take(sums[0] if parts == 1 else sums.sum(0), plan.order)
 
 
-def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
-    from scratchnn_kernels.conv2d.direct_loops import gather_pixels
-
+def _gather(
+    x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
+) -> None:  # fmt: skip
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
-    gather_pixels(
-        x, plan.frame, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
-        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors, flat(y), plan.target, images,
+    jitted("conv2d.direct_loops").gather_pixels(
+        x, plan.sizes, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
+        plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
     )  # fmt: skip

@@ -7,8 +7,10 @@ is some rows of positions of one image: few enough that what they read stays in 
 from typing import Any, NamedTuple
 
 from numba import njit, prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import transpose
 
@@ -50,6 +52,21 @@ class Target(NamedTuple):
     pieces: int  # of an image
 
 
+FRAME, TARGET = len(Frame._fields), len(Target._fields)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def frame_of(sizes: Array) -> Any:
+    """The frame that `sizes` begins with: as an array, because a tuple costs a microsecond a call."""
+    return Frame(*to_fixed_tuple(sizes[:FRAME], FRAME))
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def target_of(sizes: Array) -> Any:
+    """The target that follows it."""
+    return Target(*to_fixed_tuple(sizes[FRAME : FRAME + TARGET], TARGET))
+
+
 @njit(error_model="numpy", cache=True, nogil=True)
 def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: Array) -> None:
     """buffer[r, w, c] = the pixel (top + r, first_col + w) of channel c, zero outside of the image."""
@@ -71,18 +88,19 @@ def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: A
             transpose(channels, hi - lo, x, origin, frame.channel, buffer, line + before, channels, zero)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def gather_pixels(
-    x: Array, frame: Any, phases: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
-    y: Array, target: Any, images: int, scratch: Array, parts: int,
+    x: Array, sizes: Array, phases: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
+    y: Array, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
-    """y = the sweep of x, vectors along the out-channels.
+    """y = the sweep of x, vectors along the out-channels; `sizes` are those of frame and target.
 
     phases [P,6]: first row and column, counts of rows and columns, where its offsets and its weights begin, and its
     steps of k. offsets: of each tap and in-channel from a position. weights: [G, blocks, k, block] of each phase.
     """
-    pieces, room = images * target.pieces, scratch.size // parts
     for part in prange(parts):
+        frame, target = frame_of(sizes), target_of(sizes)
+        pieces, room = images * target.pieces, scratch.size // parts
         buffer = scratch[part * room : (part + 1) * room]
         for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
             image, top = piece // target.pieces, piece % target.pieces * target.piece_rows
@@ -111,7 +129,9 @@ def gather_phase(
         for i in range(top, min(top + target.piece_rows, ny)):
             line = image * target.image + (y0 + i * target.every_row) * target.row + x0 * target.col
             for j in range(nx):
-                copy_run(at(bias, 0), target.col, at(y, line + j * target.every_col * target.col), y[0])
+                to = line + j * target.every_col * target.col
+                for o in range(target.col):
+                    y[to + o] = max(bias[o], floors[1])
     for g in range(target.groups):
         for k in range(0, steps, target.depth):
             depth, last = min(target.depth, steps - k), k + target.depth >= steps

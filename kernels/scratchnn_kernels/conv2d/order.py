@@ -6,6 +6,7 @@ import numpy as np
 
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.dispatch import jitted
 
 
 class Source(NamedTuple):
@@ -50,8 +51,7 @@ def as_channels_last(x: Array) -> Array:
 
 
 def _turn(x: Array, moved: Array) -> None:
-    from scratchnn_kernels import transpose as loops
-
+    loops = jitted("transpose")
     n, c, h, w = x.shape
     blocks = n * -(-h * w // loops.BLOCK)
     parts = threads.parts(x.size, blocks)

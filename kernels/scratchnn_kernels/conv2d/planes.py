@@ -13,48 +13,50 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.order import read
 from scratchnn_kernels.conv2d.plans import Plan, gather_plan, planes_weight_plan
 from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     numbers, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty((len(x), *out), x.dtype)
-    _gather(numbers, len(x), weight, bias, gather_plan("planes", False, window, source, out, groups, x.dtype), y)
+    plan = gather_plan("planes", False, window, source, out, groups, x.dtype)
+    _gather(numbers, len(x), weight, bias, plan, relu, y)
     return y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     numbers, source = read(dy)
     out = (weight.shape[1] * groups, *input_size)
     dx = memory.empty((len(dy), *out), dy.dtype)
-    _gather(numbers, len(dy), weight, bias, gather_plan("planes", True, window, source, out, groups, dy.dtype), dx)
+    plan = gather_plan("planes", True, window, source, out, groups, dy.dtype)
+    _gather(numbers, len(dy), weight, bias, plan, relu, dx)
     return dx
 
 
-def _gather(x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, y: Array) -> None:
-    from scratchnn_kernels.conv2d.planes_loops import gather_planes
-
+def _gather(
+    x: Array, images: int, weight: Array, bias: Array | None, plan: Plan, relu: bool, y: Array
+) -> None:  # fmt: skip
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
-    spread = plan.zeros if bias is None else np.repeat(bias, plan.target.block)
-    gather_planes(
-        x, plan.frame, plan.phases, plan.tap_rows, plan.offsets, plan.lines, weight.take(plan.order), spread,
-        plan.floors, y.reshape(-1), plan.target, images, memory.empty((plan.scratch * parts,), x.dtype), parts,
+    shift = plan.zeros if bias is None else np.ascontiguousarray(bias)
+    jitted("conv2d.planes_loops").gather_planes(
+        x, plan.sizes, plan.phases, plan.tap_rows, plan.offsets, plan.lines, weight.take(plan.order), shift,
+        plan.floors[int(relu)], y.reshape(-1), images,
+        memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    from scratchnn_kernels.conv2d.planes_loops import harvest_planes
-
     (numbers, source), dy = read(x), np.ascontiguousarray(dy)
     plan = planes_weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), groups * plan.pieces * len(x))
     shape = (dy.shape[1], x.shape[1] // groups, *window.kernel)
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
-    harvest_planes(
-        numbers, dy.reshape(-1), plan.frame, plan.cut, plan.columns, len(x), plan.pieces, plan.rows,
+    jitted("conv2d.planes_loops").harvest_planes(
+        numbers, dy.reshape(-1), plan.sizes, plan.columns, len(x), plan.pieces, plan.rows,
         memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)

@@ -23,15 +23,15 @@ PLANES_IN_PLACE = 16  # so many planes are read in place; more would fall on the
 class Plan(NamedTuple):
     """Frame and target (see direct_loops.py), tables, and the sizes of what a call needs."""
 
-    frame: Any
     target: Any
+    sizes: Array  # frame and target as numbers
     phases: Array
     tap_rows: Array  # of each phase: how many rows its taps have, and the source row of each for position 0
     offsets: Array  # of each tap and in-channel, in the source
     lines: Array  # of each step of k, in the packed weights
     order: Array  # of the weights, as the tiles read them
     zeros: Array  # for want of a bias
-    floors: Array
+    floors: Array  # [2,2] without and with ReLU: of sums that more is added to, and of whole ones
     scratch: int  # elements of a part
     work: int  # multiplications of an image
 
@@ -65,11 +65,12 @@ def gather_plan(
     orders = [_order(weights, phase, block, algorithm) for phase in sweep.phases]
     buffer = buffer_size(frame, rows)
     return Plan(
-        frame, target, _phase_table(sweep, source.channels // groups, orders), _tap_rows(sweep),
+        target, np.array([*frame, *target], np.int64), _phase_table(sweep, source.channels // groups, orders),
+        _tap_rows(sweep),
         _offsets(sweep, frame, rows, source.channels // groups, planes),
         np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
-        np.zeros(o * block if planes else o, dtype), np.full(2, -np.inf, dtype),
-        (buffer if frame.copied else 0) + (ROWS * block if planes else 0),
+        np.zeros(o, dtype), np.array([[-np.inf, -np.inf], [-np.inf, 0]], dtype),
+        (buffer if frame.copied else 0) + ((ROWS + o) * block if planes else 0),
         sum(len(p.taps) * p.counts[0] * p.counts[1] for p in sweep.phases) * o * (source.channels // groups),
     )  # fmt: skip
 
@@ -159,8 +160,8 @@ def _order(weights: Array, phase: Phase, block: int, algorithm: str) -> Array:
 class WeightPlan(NamedTuple):
     """Frame and cut (see weight_loops.py), tables, and the sizes of what a call needs."""
 
-    frame: Any
     cut: Any
+    sizes: Array  # frame and cut as numbers
     run_offsets: Array
     x_steps: Array
     dy_steps: Array
@@ -206,7 +207,7 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
     else:
         order = sums.reshape(groups, taps, taps_w, group_in, group_out).transpose(0, 4, 3, 1, 2)
     return WeightPlan(
-        frame, cut, np.array(starts, np.int64), np.array(pixels, np.int64),
+        cut, np.array([*frame, *cut], np.int64), np.array(starts, np.int64), np.array(pixels, np.int64),
         np.arange(sum_rows * ow, dtype=np.int64) * o,
         np.full(1, -np.inf, dtype), np.ascontiguousarray(order).reshape(o, group_in, taps, taps_w),
         np.array([(top + k * d) * row + (left + l * e) * col for k in range(taps) for l in range(taps_w)]),
@@ -215,10 +216,9 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
 
 
 class PlanesWeightPlan(NamedTuple):
-    """Frame and cut (see planes_loops.py), the places of the columns, and sizes."""
+    """Frame and cut (see planes_loops.py) as numbers, the places of the columns, and sizes."""
 
-    frame: Any
-    cut: Any
+    sizes: Array
     columns: Array
     rows: int  # of positions of a piece
     pieces: int  # of a group of an image
@@ -239,6 +239,7 @@ def planes_weight_plan(
     columns = _offsets(sweep, frame, rows, group_in, planes=True).reshape(-1, group_in).T.reshape(-1)  # [C/G,K,L]
     cut = PlaneCut(groups, o // groups, group_in, oh, ow)
     return PlanesWeightPlan(
-        frame, cut, np.ascontiguousarray(columns), rows, pieces, buffer_size(frame, rows) if frame.copied else 0,
+        np.array([*frame, *cut], np.int64), np.ascontiguousarray(columns), rows, pieces,
+        buffer_size(frame, rows) if frame.copied else 0,
         o * columns.size * oh * ow,
     )  # fmt: skip

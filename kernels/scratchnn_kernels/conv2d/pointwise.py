@@ -15,16 +15,16 @@ from scratchnn_kernels.geometry import Window
 LARGE = 512  # pixels of an image, from which on it is multiplied by itself instead of turned first
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     _check(window, groups)
-    return _product(x, weight[:, :, 0, 0].T, bias)
+    return _product(x, weight[:, :, 0, 0].T, bias, relu)
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     _check(window, groups)
-    return _product(dy, weight[:, :, 0, 0], bias)
+    return _product(dy, weight[:, :, 0, 0], bias, relu)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
@@ -34,14 +34,14 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     return matmul(dy.T, x).reshape(o, c, 1, 1)
 
 
-def _product(x: Array, matrix: Array, bias: Array | None) -> Array:
+def _product(x: Array, matrix: Array, bias: Array | None, relu: bool) -> Array:
     n, c, h, w = x.shape
     if h * w < LARGE or not x.flags.c_contiguous or is_channels_last(x):
         rows = as_channels_last(x).transpose(0, 2, 3, 1).reshape(n * h * w, c)
-        return matmul(rows, matrix, bias).reshape(n, h, w, matrix.shape[1]).transpose(0, 3, 1, 2)
+        return matmul(rows, matrix, bias, relu=relu).reshape(n, h, w, matrix.shape[1]).transpose(0, 3, 1, 2)
     y = memory.empty_channels_last((n, matrix.shape[1], h, w), x.dtype)
     for image, out in zip(x.reshape(n, c, h * w), y.transpose(0, 2, 3, 1).reshape(n, h * w, -1), strict=True):
-        matmul(image.T, matrix, bias, out=out)
+        matmul(image.T, matrix, bias, out=out, relu=relu)
     return y
 
 

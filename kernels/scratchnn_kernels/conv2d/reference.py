@@ -2,23 +2,25 @@
 
 import numpy as np
 
+from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import array_module
 from scratchnn_kernels.geometry import Window, windows
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     xp = array_module(x)
     view = windows(x, window)  # [N,C,OH,OW,K,L]
     view = _blocked(view, 1, groups)  # [N,G,C/G,OH,OW,K,L]
     blocks = _blocked(weight, 0, groups)  # [G,O/G,C/G,K,L]
     y: Array = xp.einsum("ngcijkl,gockl->ngoij", view, blocks, optimize=True)
     y = y.reshape(len(x), len(weight), *y.shape[3:])  # [N,O,OH,OW]
-    return y if bias is None else y + bias[:, None, None]
+    y = y if bias is None else y + bias[:, None, None]
+    return positive(y, impl="reference") if relu else y
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: tuple[int, int], window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     xp = array_module(dy)
     (n, _, oh, ow), (h, w) = dy.shape, input_size
@@ -33,7 +35,8 @@ def input_grad(
             share = xp.einsum("ngoij,goc->ngcij", dy, blocks[..., k, l], optimize=True)
             padded[:, :, k * d : k * d + s * oh : s, l * e : l * e + t * ow : t] += share.reshape(n, channels, oh, ow)
     dx = padded[:, :, top : top + h, left : left + w]
-    return dx if bias is None else dx + bias[:, None, None]
+    dx = dx if bias is None else dx + bias[:, None, None]
+    return positive(dx, impl="reference") if relu else dx
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:

@@ -151,19 +151,19 @@ def _to_be_exact(dtype: Any) -> bool:
     return _exact or dtype == np.float64
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int) -> Array:
+def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     out = (len(weight), *window.output_size(x.shape[2:]))
     name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype), is_channels_last(x))
-    return FORWARD[name](x, weight, bias, window, groups)
+    return FORWARD[name](x, weight, bias, window, groups, relu)
 
 
 def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
+    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     channels = weight.shape[1] * groups
     exact, last = _to_be_exact(dy.dtype), is_channels_last(dy)
     name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, exact, last)
-    return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias)
+    return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias, relu)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
@@ -186,6 +186,17 @@ def _if_served(algorithm: Callable[..., Array], exact: bool) -> Callable[..., Ar
     return checked
 
 
+def _then_relu(algorithm: Callable[..., Array]) -> Callable[..., Array]:
+    """An algorithm whose sums are not whole until its end: the positive part is taken afterwards."""
+
+    def followed(*args: Any) -> Array:
+        *given, relu = args
+        y = algorithm(*given)
+        return np.maximum(y, 0, out=y) if relu else y
+
+    return followed
+
+
 FORWARD: dict[str, Callable[..., Array]] = {
     "direct": direct.conv2d,
     "planes": planes.conv2d,
@@ -193,19 +204,19 @@ FORWARD: dict[str, Callable[..., Array]] = {
     "pointwise": pointwise.conv2d,
     "winograd": _if_served(winograd.conv2d, False),
     "winograd_exact": _if_served(winograd.conv2d, True),
-    "fft": fft.conv2d,
-    "im2col": im2col.conv2d,
+    "fft": _then_relu(fft.conv2d),
+    "im2col": _then_relu(im2col.conv2d),
 }
 INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.input_grad,
     "planes": planes.input_grad,
     "depthwise": depthwise.input_grad,
     "pointwise": pointwise.input_grad,
-    "scatter": scatter.input_grad,
+    "scatter": _then_relu(scatter.input_grad),
     "winograd": _if_served(winograd.input_grad, False),
     "winograd_exact": _if_served(winograd.input_grad, True),
-    "fft": fft.input_grad,
-    "im2col": im2col.input_grad,
+    "fft": _then_relu(fft.input_grad),
+    "im2col": _then_relu(im2col.input_grad),
 }
 WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.weight_grad,

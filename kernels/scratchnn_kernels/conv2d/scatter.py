@@ -15,14 +15,13 @@ from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.conv2d.order import Source, flat, read
 from scratchnn_kernels.conv2d.sweep import Two
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 
 def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None = None
 ) -> Array:
-    from scratchnn_kernels.conv2d import scatter_loops as loops
-
     if groups != 1:
         raise KernelError(f"groups={groups}; the scattered input gradient takes groups=1")
     numbers, source = read(dy)
@@ -33,7 +32,9 @@ def input_grad(
     parts = threads.parts(n * cut.out_rows * cut.out_cols * weight.size, n)
     scratch = memory.empty((parts * room,), dy.dtype)
     first = blank if bias is None else np.tile(bias, cut.padded_breadth)
-    loops.scatter(numbers, offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch, parts)
+    jitted("conv2d.scatter_loops").scatter(
+        numbers, offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch, parts
+    )
     return dx
 
 

@@ -9,9 +9,11 @@ the taps of a row of the kernel where those are more.
 from typing import Any, NamedTuple
 
 from numba import njit, prange
+from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.direct_loops import fill_pixels
+from scratchnn_kernels.conv2d.direct_loops import FRAME, fill_pixels, frame_of
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, tile
 
 
@@ -35,15 +37,25 @@ class Harvest(NamedTuple):
     run_stride: int
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+HARVEST = len(Harvest._fields)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def harvest_of(sizes: Array) -> Any:
+    """What follows the frame in `sizes`."""
+    return Harvest(*to_fixed_tuple(sizes[FRAME : FRAME + HARVEST], HARVEST))
+
+
+@in_parts
 def harvest(
-    x: Array, dy: Array, frame: Any, cut: Any, run_offsets: Array, x_steps: Array, dy_steps: Array, floor: Array,
+    x: Array, dy: Array, sizes: Array, run_offsets: Array, x_steps: Array, dy_steps: Array, floor: Array,
     images: int, scratch: Array, sums: Array, parts: int,
 ) -> None:  # fmt: skip
-    """sums[part, group, run, row, out-channel] = the gradient from the part's pieces."""
-    pieces, room = images * cut.pieces, scratch.size // parts
-    size = sums.size // parts
+    """sums[part, group, run, row, out-channel] = the gradient from the part's pieces; `sizes` are frame and harvest."""
     for part in prange(parts):
+        frame, cut = frame_of(sizes), harvest_of(sizes)
+        pieces, room = images * cut.pieces, scratch.size // parts
+        size = sums.size // parts
         buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
         own[:] = 0
         for piece in range(part * pieces // parts, (part + 1) * pieces // parts):

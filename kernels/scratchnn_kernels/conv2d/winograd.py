@@ -25,6 +25,7 @@ import numpy as np
 from scratchnn_kernels import memory, threads
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.order import as_channels_last, is_channels_last
+from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 
 TILES = 32  # of a block: fewer stream the weights too often, more outgrow the L2 cache
@@ -47,10 +48,13 @@ def serves(window: Window, groups: int) -> bool:
     return window.kernel == (3, 3) and window.stride == (1, 1) and groups == 1
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, *, exact: bool = False) -> Array:
+def conv2d(
+    x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool = False, *,
+    exact: bool = False,
+) -> Array:  # fmt: skip
     """y [N,O,OH,OW], channels last in memory."""
     size = window.output_size(x.shape[2:])
-    return _correlate(x, weight, bias, size, _gather(window, exact), window, turned=False)
+    return _correlate(x, weight, bias, size, _gather(window, exact), window, relu, turned=False)
 
 
 def input_grad(
@@ -60,17 +64,16 @@ def input_grad(
     window: Window,
     groups: int,
     bias: Array | None = None,
+    relu: bool = False,
     *,
     exact: bool = False,
 ) -> Array:
     """dx [N,C,H,W], channels last in memory."""
-    return _correlate(dy, weight, bias, input_size, _scatter(window, exact), window, turned=True)
+    return _correlate(dy, weight, bias, input_size, _scatter(window, exact), window, relu, turned=True)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool = False) -> Array:
     """dw [O,C,K,L], summed over the threads' shares in a fixed order."""
-    from scratchnn_kernels.conv2d import winograd_weight_loops as loops
-
     (n, c), o = x.shape[:2], dy.shape[1]
     dw = np.zeros((o, c, *window.kernel), x.dtype)
     if not dy.size or not x.size:
@@ -81,29 +84,28 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool
     stride = plan.deep * plan.outputs.padded + plan.lanes
     du = memory.empty((parts, plan.cells * stride), x.dtype).reshape(-1)
     lowest = x.dtype.type(-np.inf)
-    loops.accumulate(
+    jitted("conv2d.winograd_weight_loops").accumulate(
         memory.flat(x)[0], plan.inputs, memory.flat(dy)[0], plan.outputs, du, stride, plan.grid, plan.sizes,
         plan.v_steps, plan.z_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), parts, lowest,
     )  # fmt: skip
     kernels = _kernels(dw, plan, window, turned=False)
     scratch = memory.empty((parts, dw[0, 0].size * plan.outputs.padded), x.dtype).reshape(-1)
-    loops.finish_weight_grad(
+    jitted("conv2d.winograd_weight_loops").finish_weight_grad(
         du, stride, parts, kernels, plan.inputs.padded, dw.reshape(-1), scratch, parts, lowest
     )  # fmt: skip
     return dw
 
 
 def _correlate(
-    x: Array, weight: Array, bias: Array | None, size: tuple[int, int], course: "_Course", window: Window, turned: bool
-) -> Array:
+    x: Array, weight: Array, bias: Array | None, size: tuple[int, int], course: "_Course", window: Window, relu: bool,
+    turned: bool,
+) -> Array:  # fmt: skip
     """x correlated with weight, or, if `turned`, with weight flipped and its channels exchanged."""
-    from scratchnn_kernels.conv2d import winograd_loops as loops
-
     n, o = len(x), weight.shape[1 if turned else 0]
     y = memory.empty_channels_last((n, o, *size), x.dtype)
     if not x.size or not y.size:
         y[...] = 0 if bias is None else bias[:, None, None]
-        return y
+        return np.maximum(y, 0, out=y) if relu else y
     x = _readable(x, window.dilation)
     plan = _plan(n, _layout(x), (*size, o, True), course, x.itemsize)
     parts = threads.parts(plan.work, plan.grid.total)
@@ -111,10 +113,10 @@ def _correlate(
     u, stride = _transformed_weight(weight, plan, window, turned, parts, lowest)
     shift = plan.zeros(x.dtype)
     shift[:o] = 0 if bias is None else bias
-    loops.correlate(
+    jitted("conv2d.winograd_loops").correlate(
         memory.flat(x)[0], plan.inputs, u, stride, shift, y.transpose(0, 2, 3, 1).reshape(-1), plan.outputs,
         plan.grid, plan.sizes, plan.in_steps, plan.u_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), parts,
-        lowest,
+        lowest, x.dtype.type(0) if relu else lowest,
     )  # fmt: skip
     return y
 
@@ -123,14 +125,14 @@ def _transformed_weight(
     weight: Array, plan: "_Plan", window: Window, turned: bool, parts: int, lowest: Any
 ) -> tuple[Array, int]:
     """u, and the stride of its cells."""
-    from scratchnn_kernels.conv2d import winograd_weight_loops as loops
-
     padded = plan.outputs.padded
     stride = -(-padded // plan.width) * plan.width * plan.in_steps.size + plan.lanes
     u = memory.empty((plan.grid.total // plan.grid.joint * plan.cells * stride,), weight.dtype)
     scratch = memory.empty((parts * weight[0, 0].size * padded,), weight.dtype)
     kernels = _kernels(weight, plan, window, turned)
-    loops.transform_weight(np.ascontiguousarray(weight).reshape(-1), kernels, u, stride, scratch, parts, lowest)
+    jitted("conv2d.winograd_weight_loops").transform_weight(
+        np.ascontiguousarray(weight).reshape(-1), kernels, u, stride, scratch, parts, lowest
+    )
     return u, stride
 
 

@@ -16,9 +16,8 @@ import numpy as np
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_input, first_output, jit, located
 from scratchnn_kernels.conv2d.winograd_transform import INPUT, OUTPUT, prefetch, square, transpose
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, copy_run, fill_run, tile
-
-jit_parallel: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
 LINE = 64  # bytes of a cache line
 
@@ -93,7 +92,7 @@ def transform_inputs(
                 target = at(v, ((tiles + t) * fold + r) * fold * wide)
                 square(
                     grid.kinds + INPUT, fold * wide, source, fold * length, fold * wide, target, n * stride, stride,
-                    np.int64(0), lowest,
+                    0, lowest,
                 )  # fmt: skip
         tiles += run.tiles
     return tiles, held
@@ -165,9 +164,9 @@ def multiply(
 @jit
 def transform_outputs(
     product: Array, stride: int, grid: Any, first: int, last: int, bias: Array, corner: Array, y: Array, images: Any,
-    lowest: float,
+    floor: float,
 ) -> None:  # fmt: skip
-    """y = A^T p A + bias of the runs first to last. What sticks out of the image goes by way of `corner`."""
+    """y = max(A^T p A + bias, floor) of the runs first to last. What sticks out of the image goes by `corner`."""
     n, m, o, wide = grid.m + grid.taps - 1, grid.m, images.channels, images.padded
     kind = grid.kinds + OUTPUT
     row, col = grid.step_row * images.width * o, grid.step_col * o
@@ -182,9 +181,9 @@ def transform_outputs(
             source = at(product, (tiles + t) * wide)
             target = ((run.image * images.height + top) * images.width + begin) * o
             if rows == m and cols == m and o == wide:
-                square(kind, wide, source, n * stride, stride, at(y, target), row, col, at(bias, 0), lowest)
+                square(kind, wide, source, n * stride, stride, at(y, target), row, col, at(bias, 0), floor)
                 continue
-            square(kind, wide, source, n * stride, stride, at(corner, 0), m * wide, wide, at(bias, 0), lowest)
+            square(kind, wide, source, n * stride, stride, at(corner, 0), m * wide, wide, at(bias, 0), floor)
             for i in range(rows):
                 for j in range(cols):
                     pixel, cut = target + i * row + j * col, (i * m + j) * wide
@@ -192,16 +191,17 @@ def transform_outputs(
         tiles += run.tiles
 
 
-@jit_parallel
+@in_parts
 def correlate(
     x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
     in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,
+    floor: float,
 ) -> None:  # fmt: skip
-    """y = x correlated with the transformed weights u; `sizes` are those of band, v and product."""
+    """y = max(x correlated with the transformed weights u + bias, floor); `sizes` are those of band, v and product."""
     for part in numba.prange(parts):
         correlate_part(
             x, inputs, u, u_stride, bias, y, outputs, grid, sizes, in_steps, u_steps, zeros, scratch, np.int64(part),
-            parts, lowest,
+            parts, lowest, floor,
         )  # fmt: skip
 
 
@@ -218,6 +218,7 @@ def shares(scratch: Array, sizes: Any, part: int, parts: int) -> tuple[Array, Ar
 def correlate_part(
     x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
     in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, part: int, parts: int, lowest: float,
+    floor: float,
 ) -> None:  # fmt: skip
     """A part of the runs of `correlate`."""
     start, stop = part * grid.total // parts, (part + 1) * grid.total // parts
@@ -238,5 +239,5 @@ def correlate_part(
             ahead_of(x, inputs, grid, last, min(last + grid.block, stop), grid.fold, rest),
             ahead_of(y, outputs, grid, first, last, np.int64(1), np.int64(0)), lowest,
         )  # fmt: skip
-        transform_outputs(product, p_stride, grid, first, last, bias, corner, y, outputs, lowest)
+        transform_outputs(product, p_stride, grid, first, last, bias, corner, y, outputs, floor)
         first = last

@@ -13,9 +13,10 @@ from fractions import Fraction
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
 from scratchnn_kernels.transpose import transpose as transpose
 
@@ -129,10 +130,10 @@ def _square(code: _Code, matrix: Matrix, given: dict[str, Any], bias: bool) -> N
 
     x = [[code.load_vector(place) for place in row] for row in places("x", in_size)]
     columns = [_times(code, matrix, [*column]) for column in zip(*x, strict=True)]
-    shift = code.load_vector(b.add(given["bias"], c)) if bias else None
+    shift, floor = (code.load_vector(b.add(given["bias"], c)), code.spread(given["floor"])) if bias else (None, None)
     for row, line in zip(zip(*columns, strict=True), places("y", out_size), strict=True):
         for value, place in zip(_times(code, matrix, [*row]), line, strict=True):
-            code.store_vector(b.fadd(value, shift) if bias else value, place)
+            code.store_vector(code.at_least(b.fadd(value, shift), floor) if bias else value, place)
     following = b.add(c, I64(VECTOR_BYTES))
     c.add_incoming(following, loop)
     b.cbranch(b.icmp_signed("<", following, end), loop, after)
@@ -142,15 +143,14 @@ def _square(code: _Code, matrix: Matrix, given: dict[str, Any], bias: bool) -> N
 @intrinsic
 def _any_square(
     typing: Any, kind: Any, channels: Any, x: Any, x_row: Any, x_col: Any, y: Any, y_row: Any, y_col: Any, bias: Any,
-    number: Any,
+    floor: Any,
 ) -> Any:  # fmt: skip
     """One piece of code for each kind, and a jump to the one that is asked for."""
-    names = ("channels", "x", "x_row", "x_col", "y", "y_row", "y_col", "bias")
+    names = ("channels", "x", "x_row", "x_col", "y", "y_row", "y_col", "bias", "floor")
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        builder.function.attributes.add("noinline")  # a call costs nothing here, a copy in every caller seconds
-        code = _Code(builder, number)
-        given = dict(zip(names, args[1:-1], strict=True))
+        code = _Code(builder, floor)
+        given = dict(zip(names, args[1:], strict=True))
         end = builder.append_basic_block("square.end")
         switch = builder.switch(args[0], end)
         for i, size in enumerate(POINTS):
@@ -163,18 +163,18 @@ def _any_square(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(*[types.intp] * (len(names) + 1), number), codegen
+    return types.void(*[types.intp] * len(names), floor), codegen
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def square(
-    kind: int, channels: int, x: int, x_row: int, x_col: int, y: int, y_row: int, y_col: int, bias: int, number: float
+    kind: int, channels: int, x: int, x_row: int, x_col: int, y: int, y_row: int, y_col: int, bias: int, floor: float
 ) -> None:
-    """y = M x M^T (+ bias for OUTPUT) for a square of pixels of `channels` channels, a multiple of the lanes.
+    """y = M x M^T for a square of pixels of `channels` channels, a multiple of the lanes; OUTPUT: max(y + bias, floor).
 
-    x, y and bias are addresses, strides count elements; `number` is any number of the precision.
+    x, y and bias are addresses, strides count elements.
     """
-    _any_square(kind, channels, x, x_row, x_col, y, y_row, y_col, bias, number)
+    _any_square(kind, channels, x, x_row, x_col, y, y_row, y_col, bias, floor)
 
 
 @intrinsic

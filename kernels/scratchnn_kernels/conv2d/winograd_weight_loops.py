@@ -10,8 +10,9 @@ import numpy as np
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_output, jit, located
-from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, jit_parallel, shares, transform_inputs
+from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, shares, transform_inputs
 from scratchnn_kernels.conv2d.winograd_transform import OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, prefetch, square, transpose
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
 
 AHEAD = 6  # rows of transformed weights that are asked for before they are written
@@ -34,7 +35,7 @@ class Kernels(NamedTuple):
     turn_col: int
 
 
-@jit_parallel
+@in_parts
 def transform_weight(
     weight: Array, kernels: Any, u: Array, stride: int, scratch: Array, parts: int, lowest: float
 ) -> None:
@@ -70,7 +71,7 @@ def transform_weight_part(
                         prefetch(at(u, target + e * stride + o * panel + AHEAD * width) + line)
                 square(
                     kernels.kinds + WEIGHT, min(width, padded - o), at(taps, source + o), sign * fold * side * padded,
-                    sign * fold * padded, at(u, target + o * panel), n * stride, stride, np.int64(0), lowest,
+                    sign * fold * padded, at(u, target + o * panel), n * stride, stride, 0, lowest,
                 )  # fmt: skip
 
 
@@ -88,7 +89,7 @@ def transform_output_grads(
         fill(dy, images, run.image, top, grid.step_row, m, left, grid.step_col, m * run.tiles, band, lowest)
         for t in range(run.tiles):
             source, target = at(band, m * t * wide), at(z, (tiles + t) * wide)
-            square(kind, wide, source, length, wide, target, n * stride, stride, np.int64(0), lowest)
+            square(kind, wide, source, length, wide, target, n * stride, stride, 0, lowest)
         tiles += run.tiles
 
 
@@ -116,7 +117,7 @@ def add_products(
                 )  # fmt: skip
 
 
-@jit_parallel
+@in_parts
 def accumulate(
     x: Array, inputs: Any, dy: Array, outputs: Any, du: Array, du_stride: int, grid: Any, sizes: Any, v_steps: Array,
     z_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,
@@ -155,7 +156,7 @@ def accumulate_part(
         )  # fmt: skip
 
 
-@jit_parallel
+@in_parts
 def finish_weight_grad(
     du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, parts: int, lowest: float
 ) -> None:
@@ -186,7 +187,7 @@ def finish_part(
             source, target = at(du, row), at(taps, (phase // fold * side + phase % fold) * padded)
             square(
                 kernels.kinds + WEIGHT_GRAD, padded, source, n * stride, stride, target, fold * side * padded,
-                fold * padded, np.int64(0), lowest,
+                fold * padded, 0, lowest,
             )  # fmt: skip
         transpose(
             side * side, kernels.channels, taps, np.int64(0), padded, dw, c * kernels.along_depth, kernels.along,
