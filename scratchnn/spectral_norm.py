@@ -14,6 +14,7 @@ import numpy as np
 
 from scratchnn.conv2d import Conv2d
 from scratchnn.conv_transpose2d import ConvTranspose2d
+from scratchnn.errors import LayerError
 from scratchnn.layer import Array, Buffer, Context, Layer, Param, Tangent
 from scratchnn.linear import Linear
 from scratchnn_kernels import KernelError, array_module
@@ -69,27 +70,28 @@ class SpectralNorm(Layer):
         w = self.original.data
         s = u @ (self._matrix(w) @ v)
         divided = _Divided(None, w / s, s, self._weight(u[:, None] * v))
-        y, body = self._with(divided).forward(x, train, rng)
+        y, body = self._asked(self._with(divided), "forward", x, train, rng)
         return y, divided._replace(body=body)
 
     def backward(self, dy: Array, ctx: Context) -> Array:
         body = self._with(ctx)
-        dx = body.backward(dy, ctx.body)
+        dx: Array = self._asked(body, "backward", dy, ctx.body)
         self._add(body.weight.grad, ctx)
         return dx
 
     def backward_params(self, dy: Array, ctx: Context) -> None:
         body = self._with(ctx)
-        body.backward_params(dy, ctx.body)
+        self._asked(body, "backward_params", dy, ctx.body)
         self._add(body.weight.grad, ctx)
 
     def jvp(self, x_dot: Tangent, ctx: Context) -> tuple[Tangent, Context]:
-        return self._with(ctx, self._weight_dot(ctx)).jvp(x_dot, ctx.body)
+        y_dot, ctx_dot = self._asked(self._with(ctx, self._weight_dot(ctx)), "jvp", x_dot, ctx.body)
+        return y_dot, ctx_dot
 
     def backward_jvp(self, dy: Array, dy_dot: Tangent, ctx: Context, ctx_dot: Context) -> tuple[Array, Tangent]:
         weight_dot = self._weight_dot(ctx)
         body = self._with(ctx, weight_dot)
-        dx, dx_dot = body.backward_jvp(dy, dy_dot, ctx.body, ctx_dot)
+        dx, dx_dot = self._asked(body, "backward_jvp", dy, dy_dot, ctx.body, ctx_dot)
         self._add(body.weight.grad, ctx)
         if weight_dot is not None and self.original.trainable:  # what else the rule for dW holds that moves: s and W^
             plain = copy.copy(self._with(ctx))
@@ -118,6 +120,13 @@ class SpectralNorm(Layer):
         body.weight = Param(ctx.weight)
         body.weight.dot, body.weight.trainable = dot, self.original.trainable
         return body
+
+    def _asked(self, body: Body, which: str, *args: Any) -> Any:
+        """What the body answers; it complains in this layer's name, which others know it by."""
+        try:
+            return getattr(body, which)(*args)
+        except LayerError as error:
+            raise LayerError(self, error.problem) from None
 
     def _iterate(self, times: int) -> None:
         u, v = self._vectors()

@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from scratchnn.errors import ScratchnnError
 from scratchnn.random import stream
-from scratchnn_bench import against, cases, catalogue, cli, overhead, reference, report, reuse, run, worker
+from scratchnn_bench import against, cases, catalogue, cli, overhead, reference, report, reuse, run, trainings, worker
 from scratchnn_bench.against import Plan, Times
 from scratchnn_bench.geometry import parse
 from scratchnn_bench.measure import Timing
@@ -19,7 +20,9 @@ from scratchnn_bench.peak import Peak
 from scratchnn_bench.work import Case, How, Work, worst_error
 from scratchnn_bench.workers import EAGER, OURS
 from scratchnn_kernels import TABLE
+from scratchnn_kernels.dispatch import choose, numba_installed
 from scratchnn_models.dcgan import DCGAN
+from scratchnn_models.lenet import Recipe
 
 TINY = Plan(rounds=2, slots=1, seconds=1e-4, again=0, reference=0.0)
 CASES = catalogue.catalogue()
@@ -287,3 +290,35 @@ def test_reuse_measures_every_alternative_in_turns(monkeypatch, tmp_path):
     code, said = invoke("reuse", "--json", str(tmp_path / "reuse.json"))
     assert code == 0 and all(name in said for name in reuse.STEPS)
     assert json.loads((tmp_path / "reuse.json").read_text())["rows"]["DCGAN step"].keys() == reuse.STEPS.keys()
+
+
+# --- trainings: fast and reference kernels ---
+
+
+def test_trainings_compare_the_kinds_of_kernels(tmp_path, monkeypatch):
+    served = []
+
+    class Training:
+        steps = 2
+
+        def __init__(self, recipe, seed, data):
+            self.seed, self.seen = seed, 0
+
+        def train_step(self, step):
+            served.append(choose("relu", None, np.ones(1, np.float32)) is TABLE["relu"]["reference"])
+            self.seen += 1
+            return {"loss": 0.0}
+
+        def test(self):
+            return {"error": self.seed + 10.0 * self.seen}
+
+    monkeypatch.setattr(trainings.catalog, "module", lambda name: SimpleNamespace(Recipe=Recipe, Training=Training))
+    monkeypatch.setattr(trainings.data, "load", lambda name: None)
+    path = tmp_path / "trainings.json"
+    code, output = invoke("trainings", "lenet", "--seeds", "2", "--json", str(path))
+    assert code == 0, output
+    (row,) = json.loads(path.read_text())["rows"]
+    assert row["fast_seeds"] == row["reference_seeds"] == [20.0, 21.0]
+    assert row["fast"] == 20.5 and row["fast_std"] == pytest.approx(0.5**0.5)
+    assert served == [not numba_installed()] * 4 + [True] * 4
+    assert choose("relu", None, np.ones(1, np.float32)) is not TABLE["relu"]["reference"] or not numba_installed()

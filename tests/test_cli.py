@@ -86,6 +86,20 @@ def test_help_of_train_tells_the_defaults(call: Call) -> None:
         assert f"[default: {default}]" in text
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_list_of_one_model(model: str, call: Call) -> None:
+    code, out, _ = call("list", model, "--json")
+    assert code == 0
+    content = last_line(out)
+    assert content["model"] == model and content["about"].splitlines()[0] in out
+    assert "lr" in content["recipe"] or model == "pca"
+
+
+def test_list_of_none(call: Call) -> None:
+    code, _, err = call("list", "lunet")
+    assert code == 1 and "there is no model 'lunet'" in err
+
+
 def test_list(tmp_path: Path) -> None:
     done = scratchnn("list", "--json", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr

@@ -104,5 +104,5 @@ def test_refusals() -> None:
         snn.SpectralNorm(snn.ReLU())
     with pytest.raises(KernelError, match="n_power_iterations=0"):
         made("Linear", n_power_iterations=0)
-    with pytest.raises(LayerError, match=r"Linear\(5, 3\): x is float64 \[2,4\]"):
+    with pytest.raises(LayerError, match=r"SpectralNorm\(Linear\(5, 3\)\): x is float64 \[2,4\]"):
         made("Linear").forward(np.ones((2, 4)))

@@ -5,6 +5,7 @@ import pytest
 
 import scratchnn_kernels as kernels
 from scratchnn_models import warmup
+from scratchnn_models.catalog import MODELS
 
 
 def test_every_compiled_op_is_called() -> None:
@@ -16,6 +17,11 @@ def test_every_compiled_op_is_called() -> None:
 def test_the_calls_are_right(channels_last: bool) -> None:
     for call in warmup.calls("float64", False, channels_last):
         getattr(kernels, call.op)(*call.args, **{**call.options, "impl": "reference"})
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_step_of_every_model(model: str) -> None:
+    warmup.step(model)
 
 
 def test_a_kernel_that_is_compiled_is_told_once() -> None:

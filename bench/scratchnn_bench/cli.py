@@ -102,6 +102,27 @@ def reuse(json: JsonFile = None) -> None:
         _write(json, {"unit": "s of thread CPU time, medians", "threads": 1, "rows": rows_of})
 
 
+@app.command()
+def trainings(
+    model: Annotated[str, typer.Argument(help="A model from `scratchnn list`, e.g. lenet.")],
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training data.")] = 1,
+    seeds: Annotated[int, typer.Option(min=2, help="Trainings with the fast kernels, and as many without.")] = 3,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+    json: JsonFile = None,
+) -> None:
+    """Train with the fast and with the reference kernels: the numbers reached must agree within the seeds' spread."""
+    from scratchnn_bench.trainings import trainings as trained
+
+    _use(threads)
+    rows = trained(model, {"epochs": epochs}, seeds)
+    typer.echo(f"{'metric':28} {'fast':>20} {'reference':>20}")
+    for row in rows:
+        shown = [f"{row[kind]:10.4f} +- {row[kind + '_std']:.4f}" for kind in ("fast", "reference")]
+        typer.echo(f"{row['metric']:28} {shown[0]:>20} {shown[1]:>20}")
+    if json:
+        _write(json, {"model": model, "epochs": epochs, "seeds": seeds, "rows": rows})
+
+
 def _torch(words: list[str], quick: bool, threads: list[int]) -> dict[str, Any]:
     from scratchnn_bench.against import QUICK, Plan
     from scratchnn_bench.catalogue import catalogue, select

@@ -3,17 +3,18 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import prange, types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dot_tile import total
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import I64, _Code, at, tile
 
 CHAINS = 4  # sums that run side by side: an addition takes four cycles, and two can begin in each
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def sum_planes(x: Array, images: int, plane: int, channels: int, sums: Array, parts: int) -> None:
     """sums[part, c] += the numbers of each plane of channel c in the part's images; x lies N C H W."""
     for part in prange(parts):
@@ -22,7 +23,7 @@ def sum_planes(x: Array, images: int, plane: int, channels: int, sums: Array, pa
                 sums[part * channels + c] += sum_run(at(x, (image * channels + c) * plane), plane, x.dtype.type(0))
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def sum_pixels(
     x: Array, images: int, channels: int, one: Array, nowhere: Array, steps: Array, block: int, sums: Array, parts: int
 ) -> None:

@@ -10,7 +10,7 @@ import os
 LEAST_WORK = 1 << 18  # elementary operations that are worth a second thread: waking it costs ten microseconds
 
 _threads = 0
-_told = 0  # the number that Numba knows
+_told = False  # whether Numba knows the number
 
 
 def get_threads() -> int:
@@ -24,25 +24,23 @@ def get_threads() -> int:
 
 def set_threads(threads: int) -> None:
     """Use so many threads from now on; more than the machine has cores take turns, and split the work as finely."""
-    global _threads
+    global _threads, _told
     if threads < 1:
         raise ValueError(f"threads={threads}; at least 1 is expected")
-    _threads = threads
+    _threads, _told = threads, False
 
 
 def parts(work: int, pieces: int) -> int:
     """Into how many parts a kernel splits `pieces` pieces that are `work` elementary operations in all."""
     threads = get_threads()
-    count = max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
-    if count != _told:
-        _tell_numba(count)
-    return count
+    if not _told:
+        _tell_numba(threads)
+    return max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
 
 
-def _tell_numba(count: int) -> None:
-    """A loop over fewer parts than Numba has threads would wake them all."""
+def _tell_numba(threads: int) -> None:
     global _told
     import numba
 
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
-    _told = count
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+    _told = True

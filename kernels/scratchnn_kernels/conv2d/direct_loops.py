@@ -10,6 +10,7 @@ from numba import njit, prange
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import transpose
 
@@ -87,7 +88,7 @@ def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: A
             transpose(channels, hi - lo, x, origin, frame.channel, buffer, line + before, channels, zero)
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def gather_pixels(
     x: Array, sizes: Array, phases: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
     y: Array, images: int, scratch: Array, parts: int,

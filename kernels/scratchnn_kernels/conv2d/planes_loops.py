@@ -12,16 +12,19 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
 from scratchnn_kernels.depthwise_tile import slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
+from scratchnn_kernels.transpose import transpose
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def fill_planes(x: Array, begin: int, frame: Any, top: int, rows: int, buffer: Array) -> None:
+def fill_planes(
+    x: Array, begin: int, frame: Any, top: int, rows: int, buffer: Array, fresh: bool, outside: bool
+) -> None:  # fmt: skip
     """buffer[c, r, q, i] = the pixel (top + r, first_col + i step_col + q) of the planes that begin at `begin`.
 
-    It is zero outside of the image.
-
-    So the pixels that neighbouring positions read are neighbours, whatever the step.
+    So the pixels that neighbouring positions read are neighbours, whatever the step. Beside the image it is zero: a
+    buffer that is not `fresh` already is. So it is above and below, if anybody reads what lies `outside`.
     """
     step, zero = frame.step_col, x.dtype.type(0)
     across = frame.cols // step
@@ -30,25 +33,34 @@ def fill_planes(x: Array, begin: int, frame: Any, top: int, rows: int, buffer: A
         first = frame.first_col + q
         lo = min(across, max(0, -(first // step)))
         hi = max(lo, min(across, (frame.width - 1 - first) // step + 1))
+        if fresh:
+            for row in range(frame.channels * rows):
+                line = (row * step + q) * across
+                fill_run(lo, at(buffer, line), zero)
+                fill_run(across - hi, at(buffer, line + hi), zero)
+        origin = begin + top * frame.row + (first + lo * step) * frame.col
+        if step * frame.channel == 1 and frame.col != 1:  # channels lie last: all of them are turned together
+            for r in range(above, below):
+                to = r * across + lo
+                transpose(
+                    hi - lo, frame.channels, x, origin + r * frame.row, frame.col, buffer, to, rows * across, zero
+                )  # fmt: skip
         for c in range(frame.channels):
-            start = (c * rows * step + q) * across
-            origin = begin + top * frame.row + c * frame.channel + (first + lo * step) * frame.col
+            start, plane = (c * rows * step + q) * across + lo, origin + c * frame.channel
             for r in range(rows):
                 line = start + r * step * across
                 if r < above or r >= below:
-                    fill_run(across, at(buffer, line), zero)
-                    continue
-                fill_run(lo, at(buffer, line), zero)
-                fill_run(across - hi, at(buffer, line + hi), zero)
-                if step * frame.col == 1:
-                    copy_run(at(x, origin + r * frame.row), hi - lo, at(buffer, line + lo), zero)
-                else:
-                    source, target = x[origin + r * frame.row :], buffer[line + lo :]
+                    if outside:
+                        fill_run(hi - lo, at(buffer, line), zero)
+                elif step * frame.col == 1:
+                    copy_run(at(x, plane + r * frame.row), hi - lo, at(buffer, line), zero)
+                elif step * frame.channel != 1:
+                    source, target = x[plane + r * frame.row :], buffer[line:]
                     for i in range(hi - lo):
                         target[i] = source[i * step * frame.col]
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def gather_planes(
     x: Array, sizes: Array, phases: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
     floors: Array, y: Array, images: int, scratch: Array, parts: int,
@@ -71,7 +83,8 @@ def gather_planes(
             begin = image * frame.image + g * target.group_in * frame.channel
             if frame.copied:
                 rows = (target.piece_rows - 1) * frame.step_row + frame.span
-                fill_planes(x, begin, frame, top * frame.step_row + frame.first_row, rows, buffer)
+                fresh = piece == part * pieces // parts
+                fill_planes(x, begin, frame, top * frame.step_row + frame.first_row, rows, buffer, fresh, False)
                 source = at(buffer, 0)
             else:
                 source = at(x, begin + top * frame.step_row * frame.row)
@@ -170,7 +183,7 @@ def cut_of(sizes: Array) -> Any:
     return PlaneCut(*to_fixed_tuple(sizes[FRAME : FRAME + CUT], CUT))
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def harvest_planes(
     x: Array, dy: Array, sizes: Array, columns: Array, images: int, group_pieces: int, piece_rows: int,
     scratch: Array, sums: Array, parts: int,
@@ -185,9 +198,8 @@ def harvest_planes(
             image, g = which // cut.groups, which % cut.groups
             begin, rows = image * frame.image + g * cut.group_in * frame.channel, (piece_rows - 1) * frame.step_row
             if frame.copied:
-                fill_planes(
-                    x, begin, frame, top * frame.step_row + frame.first_row, rows + frame.span, buffer
-                )  # fmt: skip
+                fresh, first = piece == part * pieces // parts, top * frame.step_row + frame.first_row
+                fill_planes(x, begin, frame, first, rows + frame.span, buffer, fresh, True)
                 source, row = at(buffer, 0), frame.cols
             else:
                 source, row = at(x, begin + top * frame.step_row * frame.row), frame.row

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, add_runs, at, copy_run, tile
 
 
@@ -32,7 +33,7 @@ class Shares(NamedTuple):
     block: int
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def scatter(
     dy: Array, channels: Array, weights: Array, lines: Array, cut: Any, zeros: Array, floor: Array, first: Array,
     dx: Array, images: int, scratch: Array, parts: int,

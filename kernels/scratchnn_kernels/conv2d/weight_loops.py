@@ -13,6 +13,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, fill_pixels, frame_of
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, tile
 
 
@@ -45,7 +46,7 @@ def harvest_of(sizes: Array) -> Any:
     return Harvest(*to_fixed_tuple(sizes[FRAME : FRAME + HARVEST], HARVEST))
 
 
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
+@in_parts
 def harvest(
     x: Array, dy: Array, sizes: Array, run_offsets: Array, x_steps: Array, dy_steps: Array, floor: Array,
     images: int, scratch: Array, sums: Array, parts: int,

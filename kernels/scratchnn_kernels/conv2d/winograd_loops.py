@@ -16,9 +16,8 @@ import numpy as np
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_input, first_output, jit, located
 from scratchnn_kernels.conv2d.winograd_transform import INPUT, OUTPUT, prefetch, square, transpose
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, copy_run, fill_run, tile
-
-jit_parallel: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
 LINE = 64  # bytes of a cache line
 
@@ -192,7 +191,7 @@ def transform_outputs(
         tiles += run.tiles
 
 
-@jit_parallel
+@in_parts
 def correlate(
     x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
     in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,

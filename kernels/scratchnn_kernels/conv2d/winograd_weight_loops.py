@@ -10,8 +10,9 @@ import numpy as np
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_output, jit, located
-from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, jit_parallel, shares, transform_inputs
+from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, shares, transform_inputs
 from scratchnn_kernels.conv2d.winograd_transform import OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, prefetch, square, transpose
+from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
 
 AHEAD = 6  # rows of transformed weights that are asked for before they are written
@@ -34,7 +35,7 @@ class Kernels(NamedTuple):
     turn_col: int
 
 
-@jit_parallel
+@in_parts
 def transform_weight(
     weight: Array, kernels: Any, u: Array, stride: int, scratch: Array, parts: int, lowest: float
 ) -> None:
@@ -116,7 +117,7 @@ def add_products(
                 )  # fmt: skip
 
 
-@jit_parallel
+@in_parts
 def accumulate(
     x: Array, inputs: Any, dy: Array, outputs: Any, du: Array, du_stride: int, grid: Any, sizes: Any, v_steps: Array,
     z_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,
@@ -155,7 +156,7 @@ def accumulate_part(
         )  # fmt: skip
 
 
-@jit_parallel
+@in_parts
 def finish_weight_grad(
     du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, parts: int, lowest: float
 ) -> None:
