@@ -107,7 +107,7 @@ class Recipe:
 
     data: str = "mnist"
     hidden: int = 128
-    epochs: int = 4  # of 500 steps
+    epochs: int = 2  # of 500 steps
     batch_size: int = 64
     lr: float = 1e-3
     validation: int = 5000  # images held out of training
