@@ -1,4 +1,4 @@
-"""Fill the README's tables from results/ and bench/results/, and make its pictures; --check only compares."""
+"""Fill the README's tables and docs/numbers.md from results/ and bench/results/, and make the pictures."""
 
 import argparse
 import json
@@ -11,24 +11,49 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 README, RESULTS, PICTURES = ROOT / "README.md", ROOT / "results", ROOT / "docs" / "pictures"
-BENCH = ROOT / "bench" / "results" / "cpu.json"
+NUMBERS = ROOT / "docs" / "numbers.md"
+BENCH = ROOT / "bench" / "results"
+HEAD = "| model | measured | value | reference | seeds |", "|---|---|---|---|---|"
 BENCH_BEGIN, BENCH_END = "<!-- bench: made by `make readme` -->\n", "<!-- end of bench -->"
 BEGIN, END = "<!-- results: made by `make readme` -->\n", "<!-- end of results -->"
 
 
-def table() -> str:
-    """One line a record."""
-    lines = ["| model | measured | value | reference | seeds | command |", "|---|---|---|---|---|---|"]
-    for path in sorted(RESULTS.glob("*.json")):
-        found = json.loads(path.read_text())
-        for record in found if isinstance(found, list) else []:  # mutation.json is no model's
-            spread = "" if record["std"] is None else f" ± {record['std']:.2g}"
-            value = f"**{record['value']:.4g}**{spread}"
-            reference = f"{record['reference']} ({record['reference_source']})"
-            name = record["metric"].replace("_", " ")
-            seeds = len(record["seeds"])
-            lines.append(f"| {record['model']} | {name} | {value} | {reference} | {seeds} | `{record['command']}` |")
+def records() -> dict[str, list[dict[str, Any]]]:
+    """Of each file of results; mutation.json is no model's."""
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    return {name: rows for name, rows in found.items() if isinstance(rows, list)}
+
+
+def summary() -> str:
+    """One line a model: the number it is judged by."""
+    lines = [*HEAD]
+    lines += [_line(rows[0]) for name, rows in records().items() if rows[0]["model"] == name]
     return "\n".join(lines) + "\n"
+
+
+def everything() -> str:
+    """Every number, under the command that made it."""
+    lines = ["# All numbers", "", "Made by `make readme` from `results/`; each table by the command above it."]
+    command = None
+    for record in (record for rows in records().values() for record in rows):
+        if record["command"] != command:
+            command = record["command"]
+            lines += [
+                "",
+                f"`{command}`",
+                "",
+                "| model | measured | value | reference | seeds |",
+                "|---|---|---|---|---|",
+            ]
+        lines.append(_line(record))
+    return "\n".join(lines) + "\n"
+
+
+def _line(record: dict[str, Any]) -> str:
+    spread = "" if record["std"] is None else f" ± {record['std']:.2g}"
+    reference = f"{record['reference']} ({record['reference_source']})"
+    name = record["metric"].replace("_", " ")
+    return f"| {record['model']} | {name} | **{record['value']:.4g}**{spread} | {reference} | {len(record['seeds'])} |"
 
 
 def bench_table(measured: dict[str, Any]) -> str:
@@ -43,8 +68,19 @@ def bench_table(measured: dict[str, Any]) -> str:
     for name, rows in groups.items():
         cells = [_ratios(rows, n, key) for n in counts for key in ("ratio_eager", "ratio_strongest")]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    torch = measured["versions"]["torch"]
-    return "\n".join(lines) + f"\n\n*{measured['device']}, PyTorch {torch}, `{measured['command']}`*\n"
+    torch, commands = measured["versions"]["torch"], "`, `".join(measured["commands"])
+    return "\n".join(lines) + f"\n\n*{measured['device']}, PyTorch {torch}, `{commands}`*\n"
+
+
+def bench() -> dict[str, Any] | None:
+    """What the runs of the bench say together; a row of cpu_2_threads.json replaces that of cpu.json, and so on."""
+    runs = [json.loads(path.read_text()) for path in sorted(BENCH.glob("cpu*.json"))]
+    if not runs:
+        return None
+    key = ("op", "pass", "shape", "threads", "impl")
+    rows = {tuple(row[name] for name in key): row for run in runs for row in run["rows"]}
+    peaks = {count: peak for run in runs for count, peak in run["peaks"].items()}
+    return runs[-1] | {"rows": [*rows.values()], "peaks": peaks, "commands": [run["command"] for run in runs]}
 
 
 def _ratios(rows: list[dict[str, Any]], threads: int, key: str) -> str:
@@ -82,9 +118,10 @@ def roofline(measured: dict[str, Any], path: Path) -> None:
 
 def filled(readme: str) -> str:
     """The README with fresh tables between their marks; the bench's stays where it has not been measured."""
-    readme = _between(readme, BEGIN, table(), END)
-    if BENCH.exists() and BENCH_BEGIN in readme:
-        readme = _between(readme, BENCH_BEGIN, bench_table(json.loads(BENCH.read_text())), BENCH_END)
+    readme = _between(readme, BEGIN, summary(), END)
+    measured = bench()
+    if measured and BENCH_BEGIN in readme:
+        readme = _between(readme, BENCH_BEGIN, bench_table(measured), BENCH_END)
     return readme
 
 
@@ -97,18 +134,20 @@ def _between(text: str, begin: str, content: str, end: str) -> str:
 def main() -> None:
     """Write the README, or with --check fail if it is not what the results make it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 if the README has drifted from results/")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if they have drifted")
     parser.add_argument("--run", type=Path, help="copy the pictures of this run folder into docs/pictures")
     options = parser.parse_args()
     readme = README.read_text()
     if options.check:
-        if filled(readme) != readme:
-            sys.exit("README.md has drifted from its JSON files: run `make readme`")
+        if filled(readme) != readme or everything() != NUMBERS.read_text():
+            sys.exit("README.md or docs/numbers.md has drifted from the JSON files: run `make readme`")
         return
     README.write_text(filled(readme))
+    NUMBERS.write_text(everything())
     PICTURES.mkdir(exist_ok=True)
-    if BENCH.exists():
-        roofline(json.loads(BENCH.read_text()), PICTURES / "roofline.png")
+    measured = bench()
+    if measured:
+        roofline(measured, PICTURES / "roofline.png")
     if options.run:
         for picture in sorted(options.run.glob("*.png")):
             shutil.copy(picture, PICTURES / f"lenet-{picture.name}")

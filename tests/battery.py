@@ -29,7 +29,7 @@ MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
     "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
     "test_dispatch", "test_optim_oracle", "test_constructors", "test_kernel_corners",
-    "test_stored_relu",
+    "test_stored_relu", "test_spectral_norm",
 )  # fmt: skip
 BY_ADDRESS = (
     "avg_pool2d", "avg_pool2d_input_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "channel_sum",

@@ -81,6 +81,8 @@ def test_a_nan_stays(impl: str) -> None:
 LAYERS = [
     (Conv2d(3, 5, 3, rng=np.random.default_rng(0)), (2, 3, 6, 7)),
     (ConvTranspose2d(3, 5, 3, stride=2, output_padding=1, rng=np.random.default_rng(0)), (2, 3, 6, 7)),
+    (Conv2d(3, 5, 3, bias=False, rng=np.random.default_rng(0)), (2, 3, 6, 7)),
+    (ConvTranspose2d(3, 5, 3, bias=False, rng=np.random.default_rng(0)), (2, 3, 6, 7)),
     (Linear(7, 5, rng=np.random.default_rng(0)), (2, 7)),
     (Linear(7, 5, bias=False, rng=np.random.default_rng(0)), (2, 7)),
 ]
@@ -88,8 +90,19 @@ LAYERS = [
 
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=repr)
 def test_a_network_keeps_the_contexts_of_both_layers(layer: Layer, shape: tuple[int, ...]) -> None:
-    x = RNG.standard_normal(shape).astype(np.float32)
-    parts, whole = (layer, ReLU(), Tanh()), Sequential(layer, ReLU(), Tanh())
+    assert_like_its_parts(RNG.standard_normal(shape).astype(np.float32), layer, ReLU(), Tanh())
+
+
+def test_only_the_relu_that_follows_is_stored() -> None:
+    make = {"rng": np.random.default_rng(0)}
+    x = RNG.standard_normal((2, 7)).astype(np.float32)
+    assert_like_its_parts(x, Linear(7, 5, **make), ReLU(), Linear(5, 4, **make), Tanh(), Linear(4, 3, **make))
+    assert_like_its_parts(x, ReLU(), Linear(7, 5, **make))
+
+
+def assert_like_its_parts(x: np.ndarray, *parts: Layer) -> None:
+    """The same bits forwards and backwards as layer by layer."""
+    whole = Sequential(*parts)
     y, ctxs = whole.forward(x)
     dy = np.ones_like(y)
     dx = whole.backward(dy, ctxs)
