@@ -118,6 +118,8 @@ class SpectralNorm(Layer):
         """The body as it was in that forward: a layer keeps no activation, so the divided weight is not written in."""
         body = copy.copy(self.body)
         body.weight = Param(ctx.weight)
+        kind = np.result_type(ctx.weight, self.original.grad)  # a complex dy asks for a complex gradient
+        body.weight.grad = body.weight.grad.astype(kind, copy=False)
         body.weight.dot, body.weight.trainable = dot, self.original.trainable
         return body
 

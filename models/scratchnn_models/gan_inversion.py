@@ -6,8 +6,12 @@ Zhu, Kraehenbuehl, Shechtman & Efros, "Generative Visual Manipulation on the Nat
     then z minimises  |G(z) - x|^2,    by Adam from z = E(x), within [-1,1]^L
 
 G is that of a finished run of dcgan, frozen, by its running statistics. The numbers are of test images: the error after
-the descent, over the encoder's alone and over a descent that begins at z = 0; and the sharpness, mean |dx| between
-neighbours, over the images' own. Simplified against the paper: pixels instead of features, digits.
+the descent, over PCA's with as many numbers, over the encoder's alone, and over that of a descent from z = 0; and the
+sharpness, mean |dx| between neighbours, over the images' own. Simplified against the paper: pixels instead of features,
+digits.
+
+What to expect: a minute on one core. The encoder alone is far off (0.04, for 0.10 of a black image); the descent, 300
+steps for every image, does most of it.
 """
 
 from collections.abc import Mapping
@@ -27,12 +31,13 @@ from scratchnn_models import recipes, train
 from scratchnn_models.batches import scaled
 from scratchnn_models.dcgan import DCGAN
 from scratchnn_models.lenet import SIDE, framed
+from scratchnn_models.pca import PCA
 from scratchnn_models.results import Metric
 from scratchnn_models.run import Run
 
 DESCENT, RATE = 300, 0.03  # steps on z, and Adam's first rate
 METRICS = (
-    Metric("inversion_mse", 0.0168, "PCA with 32 numbers, results/pca.json"),
+    Metric("inversion_mse_ratio_to_pca", 1.0, "PCA with as many numbers"),
     Metric("inversion_mse_over_encoder", 1.0, "the encoder alone"),
     Metric("inversion_mse_over_descent_from_0", 1.0, "the descent without the encoder"),
     Metric("inversion_sharpness", 1.0, "the images themselves", True),
@@ -136,8 +141,12 @@ class Training:
         x = self._images(200)
         coded, refined, alone = self._inverted(x)
         errors = [_mse(y, x) for y in (coded, refined, alone)]
+        pca, middle = PCA((1, 28, 28), self.latent), scaled(self.data.test_images[:200])
+        pca.fit(scaled(self.data.train_images))
+        linear = float(np.square(pca.forward(middle)[0] - middle, dtype=float).mean())
         return {
-            "encoder_mse": errors[0], "inversion_mse": errors[1], "inversion_mse_over_encoder": errors[1] / errors[0],
+            "encoder_mse": errors[0], "inversion_mse": errors[1], "pca_mse": linear,
+            "inversion_mse_ratio_to_pca": errors[1] / linear, "inversion_mse_over_encoder": errors[1] / errors[0],
             "inversion_mse_over_descent_from_0": errors[1] / errors[2],
             "inversion_sharpness": sharpness(refined) / sharpness(x),
         }  # fmt: skip
