@@ -27,7 +27,8 @@ def linked(function: Callable[P, None]) -> Callable[P, None]:
     floats = [parameter.annotation is float for parameter in signature(function).parameters.values()]
 
     def symbol(kind: Any) -> str:
-        return f"{function.__module__}.{function.__name__}.{kind}"
+        # with the arguments: Numba may hold code on disk that calls an older version, which must not be found then
+        return f"{function.__module__}.{function.__name__}.{kind}.{''.join('if'[number] for number in floats)}"
 
     def typed(kind: Any) -> Any:
         return types.void(*[kind if number else types.intp for number in floats])

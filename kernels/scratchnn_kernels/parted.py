@@ -1,8 +1,8 @@
 """Loops over parts of the work that wake no thread where there is one part.
 
 Numba's `prange` wakes all its threads, however few the parts. To tell it the number for every call is no way out: with
-GNU's OpenMP below, threads end when fewer are asked for, and begin anew (a U-Net's step by two threads took 1.3 times
-as long). So such a loop is compiled twice, when it is first called with one part, and with several.
+GNU's OpenMP below, threads end when fewer are asked for, and begin anew. So such a loop is compiled twice, when it is
+first called with one part, and with several.
 
 Import this module only when Numba is wanted: it imports it.
 """
