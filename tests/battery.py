@@ -1,7 +1,6 @@
 """The tests as a list of plain calls: every example that hypothesis drew once, kept, to be run again without it.
 
-An item is one test with one set of arguments. Kernels also keep what their reference returned at the start, so that a
-fault that a reference shares with its fast version shows.
+An item is one test with one set of arguments.
 """
 
 import importlib
@@ -19,7 +18,6 @@ from functools import cache, partial
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
@@ -146,12 +144,12 @@ def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[
             if name.startswith("test_") and getattr(test, "__module__", None) == module.__name__:
                 for label, arguments in _parameters(test):
                     group = f"{module.__name__}.{name}[{label}]"
-                    calls = _calls(test, arguments, examples) if _asked(group, words) else []
+                    calls = _calls(test, arguments, examples) if asked(group, words) else []
                     found += [Item(f"{group}#{i}", group, call) for i, call in enumerate(calls)]
     return found
 
 
-def _asked(group: str, words: Sequence[str]) -> bool:
+def asked(group: str, words: Sequence[str]) -> bool:
     return not words or any(word in group for word in words)
 
 
@@ -181,7 +179,7 @@ def _calls(test: Any, arguments: dict[str, Any], examples: int) -> list[Callable
     if needs & {"torch", "tmp_path", "capsys"}:
         return []
     if hasattr(test, "hypothesis"):
-        return [partial(_again, test.hypothesis.inner_test, given) for given in _drawn(test, arguments, examples)]
+        return [partial(_again, test.hypothesis.inner_test, given) for given in drawn(test, arguments, examples)]
     if "monkeypatch" in needs:
         return [partial(_patched, test, arguments)]
     return [partial(test, **arguments)]
@@ -192,7 +190,7 @@ def _patched(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
         test(monkeypatch=monkeypatch, **arguments)
 
 
-def _drawn(test: Any, arguments: dict[str, Any], examples: int) -> list[dict[str, Any]]:
+def drawn(test: Any, arguments: dict[str, Any], examples: int) -> list[dict[str, Any]]:
     """The arguments of each example, `data` as the list of what was drawn from it."""
     inner, seen = test.hypothesis.inner_test, []
 
@@ -217,92 +215,6 @@ def _drawn(test: Any, arguments: dict[str, Any], examples: int) -> list[dict[str
 
 def _again(inner: Callable[..., Any], given: dict[str, Any]) -> None:
     inner(**{name: Replay(value) if name == "data" else kept(value) for name, value in given.items()})
-
-
-def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
-    """Every implementation against what the reference returns now, in both precisions."""
-    # imported here, so that the mutator can be tested without the tests that it runs
-    import kernel_arguments
-    import test_kernels
-
-    found = []
-    for op in [op for op in kernel_arguments.ARGUMENTS if _asked(f"frozen[{op}]", words)]:
-        calls = [*_examples(kernel_arguments.ARGUMENTS[op], examples), *_rare(op)]
-        for i, call in enumerate(calls):
-            truth = test_kernels.outcome(op, call, "reference")
-            impls = [impl for known, impl in test_kernels.ALL if known == op]
-            for impl, dtype in itertools.product(impls, test_kernels.TOLERANCE):
-                group = f"frozen[{op},{impl},{dtype.__name__}]"
-                item = Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth))
-                found.append(item)
-                if impl == "cpu":
-                    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
-                    for name, way in {"shared": partial(_shared, item.call), "channels last": lying}.items():
-                        group = f"frozen[{op},{name},{dtype.__name__}]"
-                        found.append(Item(f"{group}#{i}", group, way))
-    return found
-
-
-def _channels_last(call: Any) -> Any:
-    """The same images, N H W C in memory."""
-
-    def laid(a: Any) -> Any:
-        images = isinstance(a, np.ndarray) and a.ndim == 4
-        return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if images else a
-
-    return call._replace(args=tuple(map(laid, call.args)))
-
-
-def _rare(op: str) -> list[Any]:
-    """Arguments that chance alone rarely draws: several blocks of lines, more than a block, and interleaved axes."""
-    from kernel_arguments import Call
-
-    draw = np.random.default_rng(0).standard_normal
-    if op in ("softmax", "softmax_grad"):
-        pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
-        return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
-    if op == "normalize_grad":
-        return [Call((draw((2, 3, 2, 3)), draw((2, 3, 2, 3)), draw((1, 3, 1, 3)), (0, 2)), {"centred": True})]
-    return []
-
-
-def _shared(call: Callable[[], Any]) -> None:
-    """A call whose kernels split their work, however little it is; what no thread writes is no number."""
-    from scratchnn_kernels import memory, threads
-
-    before = threads.get_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "LEAST_WORK", 0)
-        patch.setattr(memory, "empty", lambda shape, dtype: np.full(shape, np.nan).astype(dtype))
-        threads.set_threads(3)
-        try:
-            call()
-        finally:
-            threads.set_threads(before)
-
-
-def _examples(strategy: Any, examples: int) -> list[Any]:
-    from hypothesis import given
-
-    seen: list[Any] = []
-
-    def note(value: Any) -> None:
-        seen.append(value)
-
-    _drawn(given(value=strategy)(note), {}, examples)
-    return seen
-
-
-def _unchanged(op: str, impl: str, call: Any, dtype: Any, truth: list[np.ndarray]) -> None:
-    from compare import assert_bits, assert_close
-    from test_kernels import TOLERANCE, outcome
-
-    for got, expected in zip(outcome(op, call.cast(dtype), impl), truth, strict=True):
-        if expected.dtype.kind == "f":
-            assert got.dtype == dtype
-            assert_close(got, expected, TOLERANCE[dtype], op)
-        else:
-            assert_bits(got, expected, op)
 
 
 def measured(items: list[Item], paths: set[str]) -> list[Item]:

@@ -25,7 +25,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from battery import Item, Line, by_line, frozen_kernels, items_of, measured, only_python
+from battery import Item, Line, by_line, items_of, measured, only_python
+from frozen_kernels import frozen_kernels
 from killing import Score, polluted, run
 from mutants import Mutant, mutants_of
 

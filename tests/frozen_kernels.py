@@ -1,0 +1,100 @@
+"""Items of the battery that hold every kernel to what its reference returned at the start.
+
+So a fault that a reference shares with its fast version shows.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+
+from battery import Item, asked, drawn
+
+
+def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
+    """Every implementation against what the reference returns now, in both precisions."""
+    # imported here, so that the mutator can be tested without the tests that it runs
+    import kernel_arguments
+    import test_kernels
+
+    found = []
+    for op in [op for op in kernel_arguments.ARGUMENTS if asked(f"frozen[{op}]", words)]:
+        calls = [*_examples(kernel_arguments.ARGUMENTS[op], examples), *_rare(op)]
+        for i, call in enumerate(calls):
+            truth = test_kernels.outcome(op, call, "reference")
+            impls = [impl for known, impl in test_kernels.ALL if known == op]
+            for impl, dtype in itertools.product(impls, test_kernels.TOLERANCE):
+                group = f"frozen[{op},{impl},{dtype.__name__}]"
+                item = Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth))
+                found.append(item)
+                if impl == "cpu":
+                    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
+                    for name, way in {"shared": partial(_shared, item.call), "channels last": lying}.items():
+                        group = f"frozen[{op},{name},{dtype.__name__}]"
+                        found.append(Item(f"{group}#{i}", group, way))
+    return found
+
+
+def _channels_last(call: Any) -> Any:
+    """The same images, N H W C in memory."""
+
+    def laid(a: Any) -> Any:
+        images = isinstance(a, np.ndarray) and a.ndim == 4
+        return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if images else a
+
+    return call._replace(args=tuple(map(laid, call.args)))
+
+
+def _rare(op: str) -> list[Any]:
+    """Arguments that chance alone rarely draws: several blocks of lines, more than a block, and interleaved axes."""
+    from kernel_arguments import Call
+
+    draw = np.random.default_rng(0).standard_normal
+    if op in ("softmax", "softmax_grad"):
+        pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
+        return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
+    if op == "normalize_grad":
+        return [Call((draw((2, 3, 2, 3)), draw((2, 3, 2, 3)), draw((1, 3, 1, 3)), (0, 2)), {"centred": True})]
+    return []
+
+
+def _shared(call: Callable[[], Any]) -> None:
+    """A call whose kernels split their work, however little it is; what no thread writes is no number."""
+    from scratchnn_kernels import memory, threads
+
+    before = threads.get_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threads, "LEAST_WORK", 0)
+        patch.setattr(memory, "empty", lambda shape, dtype: np.full(shape, np.nan).astype(dtype))
+        threads.set_threads(3)
+        try:
+            call()
+        finally:
+            threads.set_threads(before)
+
+
+def _examples(strategy: Any, examples: int) -> list[Any]:
+    from hypothesis import given
+
+    seen: list[Any] = []
+
+    def note(value: Any) -> None:
+        seen.append(value)
+
+    drawn(given(value=strategy)(note), {}, examples)
+    return seen
+
+
+def _unchanged(op: str, impl: str, call: Any, dtype: Any, truth: list[np.ndarray]) -> None:
+    from compare import assert_bits, assert_close
+    from test_kernels import TOLERANCE, outcome
+
+    for got, expected in zip(outcome(op, call.cast(dtype), impl), truth, strict=True):
+        if expected.dtype.kind == "f":
+            assert got.dtype == dtype
+            assert_close(got, expected, TOLERANCE[dtype], op)
+        else:
+            assert_bits(got, expected, op)
