@@ -313,7 +313,7 @@ def test_trainings_compare_the_kinds_of_kernels(tmp_path, monkeypatch):
             return {"error": self.seed + 10.0 * self.seen}
 
     monkeypatch.setattr(trainings.catalog, "module", lambda name: SimpleNamespace(Recipe=Recipe, Training=Training))
-    monkeypatch.setattr(trainings.data, "load", lambda name: None)
+    monkeypatch.setattr(trainings, "dataset_of", lambda of, recipe: None)
     path = tmp_path / "trainings.json"
     code, output = invoke("trainings", "lenet", "--seeds", "2", "--json", str(path))
     assert code == 0, output

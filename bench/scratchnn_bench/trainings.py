@@ -11,10 +11,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from scratchnn import data
 from scratchnn_kernels import dispatch
 from scratchnn_models import catalog, recipes
 from scratchnn_models.progress import Progress
+from scratchnn_models.train import dataset_of
 
 
 def trainings(model: str, changes: dict[str, Any], seeds: int) -> list[dict[str, Any]]:
@@ -42,7 +42,7 @@ KERNELS: dict[str, Callable[[], AbstractContextManager[Any]]] = {"fast": nullcon
 def _tested(model: str, changes: dict[str, Any], seed: int, kind: str) -> dict[str, float]:
     of = catalog.module(model)
     recipe = recipes.changed(of.Recipe(), changes)
-    task = of.Training(recipe, seed, data.load(recipe.data))
+    task = of.Training(recipe, seed, dataset_of(of, recipe))
     with KERNELS[kind](), Progress(f"{model}, {kind} kernels, seed {seed}", task.steps) as progress:
         for step in range(task.steps):
             progress.update(step + 1, task.train_step(step))

@@ -62,7 +62,7 @@ def list_models(
     from scratchnn.data import names
 
     for name, about in MODELS.items():
-        typer.echo(f"{name:12} {about}")
+        typer.echo(f"{name:13} {about}")
     typer.echo(f"\ndata sets: {', '.join(names())}")
     last_line(json, {"models": list(MODELS), "data": list(names())})
 

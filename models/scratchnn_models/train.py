@@ -86,7 +86,7 @@ def finished(folder: Path) -> tuple[Run, Task]:
     recipe = _recipe(of, run)
     if run.result() is None:
         raise FileError(f"{folder} is not finished; go on with: {_command(*_resuming(model, folder, None))}")
-    task: Task = of.Training(recipe, run.config["seed"], _dataset(of, recipe))
+    task: Task = of.Training(recipe, run.config["seed"], dataset_of(of, recipe))
     load_weights(task.net, folder / "weights.safetensors")
     return run, task
 
@@ -144,7 +144,7 @@ def _task(of: ModuleType, recipe: Any, seed: int, manner: dict[str, Any]) -> Tas
         if "device" not in signature(of.Training).parameters:
             raise ScratchnnError(f"{of.__name__.rsplit('.')[-1]} trains on the CPU only")
         where = {"device": device}
-    task: Task = of.Training(recipe, seed, _dataset(of, recipe), **where)
+    task: Task = of.Training(recipe, seed, dataset_of(of, recipe), **where)
     return task
 
 
@@ -201,7 +201,7 @@ def _spread(model: str, reports: list[dict[str, Any]], record: Path | None) -> d
     return {"model": model, "metrics": results.measured(metrics, reports), "seeds": seeds, "seconds": seconds}
 
 
-def _dataset(of: ModuleType, recipe: Any) -> Any:
+def dataset_of(of: ModuleType, recipe: Any) -> Any:
     """The recipe's data: what the model makes itself, else a data set of that name."""
     own: Callable[[Any], Any] | None = getattr(of, "dataset", None)
     return own(recipe) if own else data.load(recipe.data, report=_say)
