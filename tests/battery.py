@@ -21,17 +21,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-import plain_intrinsics
-
 MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
     "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
     "test_dispatch", "test_optim_oracle", "test_constructors", "test_kernel_corners",
-    "test_stored_relu", "test_spectral_norm",
-)  # fmt: skip
-BY_ADDRESS = (
-    "avg_pool2d", "avg_pool2d_input_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "channel_sum",
-    "max_pool2d", "max_pool2d_gather", "max_pool2d_scatter",
+    "test_stored_relu", "test_spectral_norm", "test_conv_algorithms", "test_winograd", "test_gemm", "test_pool_layouts",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
@@ -118,19 +112,13 @@ def kept(value: Any) -> Any:
 
 
 def only_python() -> None:
-    """Give the compiled loops plain Python's intrinsics; take those that write by address out of the dispatch table.
-
-    Before the test modules read it.
-    """
-    from scratchnn_kernels import TABLE
+    """Give the compiled loops plain Python's intrinsics, before anything imports these loops."""
+    import plain_intrinsics  # here, because it imports Numba
 
     for module, intrinsics in plain_intrinsics.OF_MODULE.items():
         compiled = importlib.import_module(f"scratchnn_kernels.{module}")
         for name, intrinsic in intrinsics.items():
             setattr(compiled, name, intrinsic)
-    for op in BY_ADDRESS:
-        for name in TABLE[op].keys() - {"reference", "im2col"}:
-            del TABLE[op][name]
 
 
 def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:

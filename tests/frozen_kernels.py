@@ -3,7 +3,6 @@
 So a fault that a reference shares with its fast version shows.
 """
 
-import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -21,19 +20,20 @@ def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
     import test_kernels
 
     found = []
-    for op in [op for op in kernel_arguments.ARGUMENTS if asked(f"frozen[{op}]", words)]:
-        calls = [*_examples(kernel_arguments.ARGUMENTS[op], examples), *_rare(op)]
-        for i, call in enumerate(calls):
+    for op, impl in test_kernels.ALL:
+        if not asked(f"frozen[{op},{impl}]", words):
+            continue
+        served = kernel_arguments.arguments(op, impl)
+        for i, call in enumerate([*_examples(served, examples), *_rare(op)]):
             truth = test_kernels.outcome(op, call, "reference")
-            impls = [impl for known, impl in test_kernels.ALL if known == op]
-            for impl, dtype in itertools.product(impls, test_kernels.TOLERANCE):
+            for dtype in test_kernels.TOLERANCE:
                 group = f"frozen[{op},{impl},{dtype.__name__}]"
                 item = Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth))
                 found.append(item)
-                if impl == "cpu":
+                if impl != "reference":
                     lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
                     for name, way in {"shared": partial(_shared, item.call), "channels last": lying}.items():
-                        group = f"frozen[{op},{name},{dtype.__name__}]"
+                        group = f"frozen[{op},{impl},{name},{dtype.__name__}]"
                         found.append(Item(f"{group}#{i}", group, way))
     return found
 

@@ -67,7 +67,7 @@ class Mutant:
     @property
     def backward(self) -> bool:
         """Whether it sits in a backward, jvp or backward_jvp, or in a kernel that computes a gradient."""
-        name = self.id.split(":")[1]
+        name = self.id.split(":")[1].replace("winograd", "")
         return name.rsplit(".")[-1] != "zero_grad" and any(
             word in name for word in ("backward", "jvp", "grad", "_rule")
         )

@@ -13,6 +13,7 @@ not name makes the command fail.
 import os
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # before Numba is imported
+os.environ["NUMBA_CPU_FEATURES"] = "+sse2"  # vectors of 16 bytes, so that small arrays hold several
 
 import argparse
 import json
@@ -33,18 +34,28 @@ from mutants import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
-    "activations", "avg_pool2d", "channel_sum", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference",
-    "conv_transpose2d", "dispatch", "gelu", "geometry", "linear", "max_pool2d", "normalize", "pad2d", "resize2d",
-    "rows_cpu", "softmax", "topk", "topk_cpu", "update", "update_cpu", "window_cpu",
+    "activations", "avg_pool2d", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check", "conv2d/__init__",
+    "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct", "conv2d/direct_loops", "conv2d/fft",
+    "conv2d/im2col", "conv2d/order", "conv2d/planes", "conv2d/planes_loops", "conv2d/plans", "conv2d/pointwise",
+    "conv2d/reference", "conv2d/rule", "conv2d/scatter", "conv2d/scatter_loops", "conv2d/sweep", "conv2d/weight_loops",
+    "conv2d/winograd", "conv2d/winograd_grid", "conv2d/winograd_loops", "conv2d/winograd_weight_loops",
+    "conv_transpose2d", "dispatch", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d",
+    "max_pool_vectors", "normalize", "pad2d", "resize2d", "rows_cpu", "softmax", "topk", "topk_cpu", "transpose",
+    "update", "update_cpu", "window_cpu",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
     "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth",
     "spectral_norm", "topk",
 )  # fmt: skip
-ELSEWHERE = (  # by address, see above; or CUDA, which `mutate_cuda.py` scores
-    "kernels/channel_sum:_cpu:", "kernels/channel_sum:_row_of_ones:", "kernels/normalize:_normalize_cuda:",
-    "kernels/normalize:_normalize_grad_cuda:", "kernels/normalize:_affine_grad_cuda:",
+ELSEWHERE = (  # CUDA, which `mutate_cuda.py` scores
+    "kernels/normalize:_normalize_cuda:", "kernels/normalize:_normalize_grad_cuda:",
+    "kernels/normalize:_affine_grad_cuda:",
+    # what writes LLVM code, of which plain_intrinsics.py says in Python what it computes
+    "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/max_pool_vectors:_Winners",
+    "kernels/max_pool_vectors:_pick", "kernels/max_pool_vectors:_put", "kernels/transpose:_transpose",
+    # what asks for memory before it is used, which changes no number
+    "kernels/conv2d/winograd_loops:ahead_of:", "kernels/conv2d/winograd_loops:fetch:",
 )  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 
