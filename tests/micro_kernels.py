@@ -90,10 +90,9 @@ class Compiled:
         signature, codegen = self.write(None, *map(_kind, values))
         module, kinds = ir.Module(), [_kind(value) for value in values]
         module.triple = llvm.get_process_triple()
+        pairs = [*zip(values, kinds, strict=True)]
         # only an i1 is not passed as it is used: C knows no number of one bit
-        outer = [
-            _value_type(k) if k != types.boolean else ir.IntType(32) for k, v in zip(kinds, values) if not _fixed(v)
-        ]
+        outer = [ir.IntType(32) if kind == types.boolean else _value_type(kind) for v, kind in pairs if not _fixed(v)]
         none = signature.return_type == types.void
         result = ir.VoidType() if none else _value_type(signature.return_type)
         function = ir.Function(module, ir.FunctionType(result, outer), "kernel")
