@@ -3,6 +3,7 @@
 So a fault that a reference shares with its fast version shows.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,6 +12,14 @@ import numpy as np
 import pytest
 
 from battery import Item, asked, drawn
+
+# How much the kernels do at a time, a few vectors of 16 bytes each.
+PIECES = {
+    "gemm.PANEL_BYTES": 96, "gemm.GROUP": 12, "gemm.FEW_PRODUCTS": -1, "gemm.FEW_WEIGHTS": -1, "gemm.FEW_PANELS": 1,
+    "conv2d.plans.PIECE_BYTES": 200, "conv2d.plans.WEIGHT_BYTES": 96, "conv2d.plans.SUMMED_PIXELS": 5,
+    "conv2d.plans.PLANES_IN_PLACE": 1, "conv2d.winograd.TILES": 7, "conv2d.winograd.BAND_TILES": 2,
+    "conv2d.pointwise.LARGE": 1, "conv2d.im2col.COLUMN_BYTES": 256, "transpose.BLOCK": 3,
+}  # fmt: skip
 
 
 def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
@@ -32,7 +41,9 @@ def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
                 found.append(item)
                 if impl != "reference":
                     lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
-                    for name, way in {"shared": partial(_shared, item.call), "channels last": lying}.items():
+                    small = partial(_shared, partial(_in_small_pieces, item.call))
+                    ways = {"shared": partial(_shared, item.call), "small pieces": small, "channels last": lying}
+                    for name, way in ways.items():
                         group = f"frozen[{op},{impl},{name},{dtype.__name__}]"
                         found.append(Item(f"{group}#{i}", group, way))
     return found
@@ -74,6 +85,15 @@ def _shared(call: Callable[[], Any]) -> None:
             call()
         finally:
             threads.set_threads(before)
+
+
+def _in_small_pieces(call: Callable[[], Any]) -> None:
+    """A call whose kernels cut small arrays as they would large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in PIECES.items():
+            module, constant = name.rsplit(".", 1)
+            patch.setattr(importlib.import_module(f"scratchnn_kernels.{module}"), constant, size)
+        call()
 
 
 def _examples(strategy: Any, examples: int) -> list[Any]:
