@@ -15,7 +15,7 @@ from battery import Item, asked, drawn
 
 # How much the kernels do at a time, a few vectors of 16 bytes each.
 PIECES = {
-    "gemm.PANEL_BYTES": 96, "gemm.GROUP": 12, "gemm.FEW_PRODUCTS": -1, "gemm.FEW_WEIGHTS": -1, "gemm.FEW_PANELS": 1,
+    "gemm.PANEL_BYTES": 96, "gemm.GROUP": 12, "gemm.FEW_PRODUCTS": 0, "gemm.FEW_WEIGHTS": 0, "gemm.FEW_PANELS": 1,
     "conv2d.plans.PIECE_BYTES": 200, "conv2d.plans.WEIGHT_BYTES": 96, "conv2d.plans.SUMMED_PIXELS": 5,
     "conv2d.plans.PLANES_IN_PLACE": 1, "conv2d.winograd.TILES": 7, "conv2d.winograd.BAND_TILES": 2,
     "conv2d.pointwise.LARGE": 1, "conv2d.im2col.COLUMN_BYTES": 256, "transpose.BLOCK": 3,
@@ -27,13 +27,14 @@ def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
     # imported here, so that the mutator can be tested without the tests that it runs
     import kernel_arguments
     import test_kernels
+    from rare_calls import rare_calls
 
     found = []
     for op, impl in test_kernels.ALL:
         if not asked(f"frozen[{op},{impl}]", words):
             continue
         served = kernel_arguments.arguments(op, impl)
-        for i, call in enumerate([*_examples(served, examples), *_rare(op)]):
+        for i, call in enumerate([*_examples(served, examples), *rare_calls(op)]):
             truth = test_kernels.outcome(op, call, "reference")
             for dtype in test_kernels.TOLERANCE:
                 group = f"frozen[{op},{impl},{dtype.__name__}]"
@@ -57,19 +58,6 @@ def _channels_last(call: Any) -> Any:
         return np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if images else a
 
     return call._replace(args=tuple(map(laid, call.args)))
-
-
-def _rare(op: str) -> list[Any]:
-    """Arguments that chance alone rarely draws: several blocks of lines, more than a block, and interleaved axes."""
-    from kernel_arguments import Call
-
-    draw = np.random.default_rng(0).standard_normal
-    if op in ("softmax", "softmax_grad"):
-        pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
-        return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
-    if op == "normalize_grad":
-        return [Call((draw((2, 3, 2, 3)), draw((2, 3, 2, 3)), draw((1, 3, 1, 3)), (0, 2)), {"centred": True})]
-    return []
 
 
 def _shared(call: Callable[[], Any]) -> None:

@@ -20,6 +20,12 @@ class Score:
     backward: set[str] = field(default_factory=set)
     seconds: float = 0.0
 
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.killed + other.killed, self.lived | other.lived, self.backward | other.backward,
+            self.seconds + other.seconds,
+        )  # fmt: skip
+
     def row(self, chosen: Callable[[str], bool], reasons: dict[str, str]) -> dict[str, Any]:
         """Counts over the mutants whose id is chosen; `score` is raw: equivalent mutants count as survivors."""
         killed, lived = (sum(map(chosen, ids)) for ids in (self.killed, self.lived))

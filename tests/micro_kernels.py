@@ -89,6 +89,8 @@ class Compiled:
     def _compile(self, values: tuple[Any, ...]) -> Callable[..., Any]:
         signature, codegen = self.write(None, *map(_kind, values))
         module, kinds = ir.Module(), [_kind(value) for value in values]
+        if list(signature.args) != kinds:  # as Numba demands
+            raise TypeError(f"the intrinsic takes {signature.args}; it was called with {kinds}")
         module.triple = llvm.get_process_triple()
         pairs = [*zip(values, kinds, strict=True)]
         # only an i1 is not passed as it is used: C knows no number of one bit

@@ -2,12 +2,10 @@
 
     python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
 
-Numba's loops run as plain Python here. The convolutions by tiles, pooling by vectors and the channel sums are
-compiled from LLVM code and write to memory by address, where a fault would end the run instead of failing a test; they
-are taken out of the dispatch table, are held to the references by hypothesis, and have no score. Nor have the loops of
-normalisation, padding, resizing and the elementwise kernels, which serve the layers here, and so are run; what calls
-them has. `mutation_survivors.toml` says of a mutant that lives why it is equivalent; one in backward code that it does
-not name makes the command fail.
+Numba's loops run as plain Python here, on the plain twins of the micro-kernels (plain_intrinsics.py), which mind the
+limits of their arrays. The code that writes those micro-kernels as LLVM code is mutated too, one process a mutant: each
+is compiled and held to its twin. `mutation_survivors.toml` says of a mutant that lives why it is equivalent; one in
+backward code that it does not name makes the command fail.
 """
 
 import os
@@ -34,14 +32,15 @@ from mutants import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
-    "activations", "avg_pool2d", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check", "conv2d/__init__",
-    "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct", "conv2d/direct_loops", "conv2d/fft",
-    "conv2d/im2col", "conv2d/order", "conv2d/planes", "conv2d/planes_loops", "conv2d/plans", "conv2d/pointwise",
-    "conv2d/reference", "conv2d/rule", "conv2d/scatter", "conv2d/scatter_loops", "conv2d/sweep", "conv2d/weight_loops",
-    "conv2d/winograd", "conv2d/winograd_grid", "conv2d/winograd_loops", "conv2d/winograd_weight_loops",
-    "conv_transpose2d", "dispatch", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d",
-    "max_pool_vectors", "normalize", "pad2d", "resize2d", "rows_cpu", "softmax", "topk", "topk_cpu", "transpose",
-    "update", "update_cpu", "window_cpu",
+    "activations", "avg_pool2d", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check", "column_vectors",
+    "conv2d/__init__", "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct", "conv2d/direct_loops",
+    "conv2d/fft", "conv2d/im2col", "conv2d/order", "conv2d/planes", "conv2d/planes_loops", "conv2d/plans",
+    "conv2d/pointwise", "conv2d/reference", "conv2d/rule", "conv2d/scatter", "conv2d/scatter_loops", "conv2d/sweep",
+    "conv2d/weight_loops", "conv2d/winograd", "conv2d/winograd_grid", "conv2d/winograd_loops",
+    "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d", "depthwise_tile", "dispatch",
+    "dot_tile", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d", "max_pool_vectors", "normalize",
+    "pad2d", "resize2d", "rows_cpu", "softmax", "tile", "topk", "topk_cpu", "transpose", "update", "update_cpu",
+    "vector_bits", "window_cpu", "window_vectors",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
@@ -51,11 +50,16 @@ LAYERS = (
 ELSEWHERE = (  # CUDA, which `mutate_cuda.py` scores
     "kernels/normalize:_normalize_cuda:", "kernels/normalize:_normalize_grad_cuda:",
     "kernels/normalize:_affine_grad_cuda:",
-    # what writes LLVM code, of which plain_intrinsics.py says in Python what it computes
-    "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/max_pool_vectors:_Winners",
-    "kernels/max_pool_vectors:_pick", "kernels/max_pool_vectors:_put", "kernels/transpose:_transpose",
-    # what asks for memory before it is used, which changes no number
+    # how Numba compiles, and what asks for memory before it is used: they change no number
     "kernels/conv2d/winograd_loops:ahead_of:", "kernels/conv2d/winograd_loops:fetch:",
+    "kernels/conv2d/winograd_transform:prefetch", "kernels/tile:_vector_bytes:", "kernels/vector_bits:compiled:",
+    "kernels/vector_bits:summing:", "kernels/vector_bits:threaded:", "kernels/vector_bits:wide",
+)  # fmt: skip
+WRITING = (  # LLVM code, of which plain_intrinsics.py says in Python what it computes
+    "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/column_vectors:",
+    "kernels/conv2d/winograd_transform:", "kernels/depthwise_tile:", "kernels/dot_tile:",
+    "kernels/max_pool_vectors:_Winners", "kernels/max_pool_vectors:_pick", "kernels/max_pool_vectors:_put",
+    "kernels/tile:", "kernels/transpose:_transpose", "kernels/vector_bits:", "kernels/window_vectors:",
 )  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 
@@ -111,6 +115,19 @@ def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[
     return first if backward else [*first, *others]
 
 
+def score_of(mutants: list[Mutant], tests: list[str], examples: int) -> tuple[Score, dict[str, Any]]:
+    """The score, and what fails on the unmutated code after all."""
+    from vector_killing import run_apart, trials, unsound  # imports Numba
+
+    apart, within = ([m for m in mutants if m.id.startswith(WRITING) is wanted] for wanted in (True, False))
+    compiled = trials({str(mutant.path) for mutant in apart}) if apart else []
+    table = battery({str(mutant.path) for mutant in within}, tests, examples) if within else {}
+    first = run_apart(apart, compiled, progress=True)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return first + run(within, table, progress=True), polluted(table) | unsound(compiled)
+
+
 def battery(paths: set[str], tests: list[str], examples: int) -> dict[Line, list[Item]]:
     """The table of items by line, made anew from the unmutated code; all tests, or those whose name holds a word."""
     only_python()
@@ -132,10 +149,7 @@ def main() -> None:
     asked = parser.parse_args()
     began = time.perf_counter()
     mutants = chosen_mutants(asked.only, asked.sample, asked.backward)
-    table = battery({str(mutant.path) for mutant in mutants}, asked.tests, asked.examples)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    score, reasons = run(mutants, table, progress=True), explanations()
+    (score, broken), reasons = score_of(mutants, asked.tests, asked.examples), explanations()
     rows = report(score, reasons)
     show(rows)
     speed = len([*score.killed, *score.lived]) / max(score.seconds, 1e-9)
@@ -148,7 +162,6 @@ def main() -> None:
         facts = {"command": " ".join(["python", *sys.argv]), "commit": commit(), "mutants_per_second": round(speed, 1)}
         facts |= {"seconds": round(time.perf_counter() - began), **rows, "survivors": score.lived}
         asked.results.write_text(json.dumps(facts, indent=1) + "\n")
-    broken = polluted(table)
     open_ends = [i for i in score.lived if i in score.backward and i not in reasons]
     for name, failure in broken.items():
         print(f"fails on the unmutated code after the run, so a mutant left something behind: {name}: {failure}")

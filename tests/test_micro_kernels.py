@@ -278,23 +278,24 @@ COMPILED: dict[str, dict[str, str]] = {
 MICRO_KERNELS = [(module, inner, name) for module, names in COMPILED.items() for inner, name in names.items()]
 
 
-def micro_kernel(module: str, inner: str) -> Compiled:
-    return Compiled(getattr(importlib.import_module(f"scratchnn_kernels.{module}"), inner))
+def checks(module: str, inner: str, name: str, dtype: Any, count: int) -> Callable[[], None]:
+    """Compile the micro-kernel anew and hold it to its twin, for so many arguments."""
+    home, plain = importlib.import_module(f"scratchnn_kernels.{module}"), plain_intrinsics.OF_MODULE[module]
+    intrinsic, twin = getattr(home, inner), plain[inner] if inner in plain else plain[name]
+    linked = getattr(home, name) if inner not in plain else None
+    arguments = [globals()[name](Memory(seed, dtype), seed) for seed in range(count)]
 
+    def check() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            micro = Compiled(intrinsic)
+            patch.setattr(home, inner, micro)
+            for args in arguments:
+                assert_same(linked or micro, twin, args)
 
-def twin(module: str, inner: str, name: str) -> Callable[..., Any]:
-    """The plain function; of an intrinsic behind a `@linked` function, that function's."""
-    plain = plain_intrinsics.OF_MODULE[module]
-    return plain[inner] if inner in plain else plain[name]
-
-
-def cases(name: str, dtype: Any, count: int) -> list[Args]:
-    return [globals()[name](Memory(seed, dtype), seed) for seed in range(count)]
+    return check
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(("module", "inner", "name"), MICRO_KERNELS)
 def test_a_micro_kernel_is_its_plain_twin(module: str, inner: str, name: str, dtype: Any) -> None:
-    micro, plain = micro_kernel(module, inner), twin(module, inner, name)
-    for args in cases(name, dtype, 60):
-        assert_same(micro, plain, args)
+    checks(module, inner, name, dtype, 60)()
