@@ -113,13 +113,16 @@ def kept(value: Any) -> Any:
 
 
 def only_python() -> None:
-    """Give the compiled loops plain Python's intrinsics, before anything imports these loops."""
+    """Give the compiled loops plain Python's intrinsics, also those that have imported the others already."""
     import plain_intrinsics  # here, because it imports Numba
 
     for module, intrinsics in plain_intrinsics.OF_MODULE.items():
         compiled = importlib.import_module(f"scratchnn_kernels.{module}")
         for name, intrinsic in intrinsics.items():
-            setattr(compiled, name, intrinsic)
+            before = getattr(compiled, name)
+            for user in [user for key, user in sys.modules.items() if key.startswith("scratchnn_kernels.")]:
+                if getattr(user, name, None) is before:
+                    setattr(user, name, intrinsic)
 
 
 def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:
