@@ -1,6 +1,6 @@
 """The mutation score: faults put into kernels, layers, losses and optimizers, and how many the tests see.
 
-    python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
+    python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--jobs N] [--results FILE]
 
 Numba's loops run as plain Python here, on the plain twins of the micro-kernels (plain_intrinsics.py), which mind the
 limits of their arrays. The code that writes those micro-kernels as LLVM code is mutated too, one process a mutant: each
@@ -21,12 +21,13 @@ import subprocess
 import sys
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from battery import Item, Line, by_line, items_of, measured, only_python
 from frozen_kernels import frozen_kernels
-from killing import Score, polluted, run
+from killing import Score, in_processes, run_and_check
 from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parent.parent
@@ -115,17 +116,18 @@ def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[
     return first if backward else [*first, *others]
 
 
-def score_of(mutants: list[Mutant], tests: list[str], examples: int) -> tuple[Score, dict[str, Any]]:
-    """The score, and what fails on the unmutated code after all."""
+def score_of(mutants: list[Mutant], tests: list[str], examples: int, jobs: int) -> Score:
+    """The score, found by so many processes."""
     from vector_killing import run_apart, trials, unsound  # imports Numba
 
     apart, within = ([m for m in mutants if m.id.startswith(WRITING) is wanted] for wanted in (True, False))
     compiled = trials({str(mutant.path) for mutant in apart}) if apart else []
     table = battery({str(mutant.path) for mutant in within}, tests, examples) if within else {}
-    first = run_apart(apart, compiled, progress=True)
+    first = in_processes(jobs, partial(run_apart, table=compiled, progress=True), apart)
+    first.broken = unsound(compiled)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    return first + run(within, table, progress=True), polluted(table) | unsound(compiled)
+    return first + in_processes(jobs, partial(run_and_check, table=table), within)
 
 
 def battery(paths: set[str], tests: list[str], examples: int) -> dict[Line, list[Item]]:
@@ -145,11 +147,12 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=10, metavar="N", help="of each test")
     parser.add_argument("--sample", type=int, metavar="N", help="all backward code, and N of the others")
     parser.add_argument("--backward", action="store_true", help="only backward, jvp and backward_jvp code")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the mutants")
     parser.add_argument("--results", type=Path, help="write the counts and the survivors to this JSON file")
     asked = parser.parse_args()
     began = time.perf_counter()
     mutants = chosen_mutants(asked.only, asked.sample, asked.backward)
-    (score, broken), reasons = score_of(mutants, asked.tests, asked.examples), explanations()
+    score, reasons = score_of(mutants, asked.tests, asked.examples, asked.jobs), explanations()
     rows = report(score, reasons)
     show(rows)
     speed = len([*score.killed, *score.lived]) / max(score.seconds, 1e-9)
@@ -163,10 +166,10 @@ def main() -> None:
         facts |= {"seconds": round(time.perf_counter() - began), **rows, "survivors": score.lived}
         asked.results.write_text(json.dumps(facts, indent=1) + "\n")
     open_ends = [i for i in score.lived if i in score.backward and i not in reasons]
-    for name, failure in broken.items():
+    for name, failure in score.broken.items():
         print(f"fails on the unmutated code after the run, so a mutant left something behind: {name}: {failure}")
     print(f"{len(open_ends)} survivors in backward code are unexplained")
-    sys.exit(1 if open_ends or stale or broken else 0)
+    sys.exit(1 if open_ends or stale or score.broken else 0)
 
 
 if __name__ == "__main__":
