@@ -139,9 +139,9 @@ def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject
 BY_OTHERS = ("cpu", "fft", "im2col", "pointwise")  # which leave the work to the rule, to NumPy and to products
 
 
-def shared(op: str, impl: str, images: int, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
+def shared(op: str, impl: str, images: int, monkeypatch: pytest.MonkeyPatch, groups: int = 1) -> tuple[int, int]:
     """The work that a convolution of 3x3 over [images,16,20,16] tells, and its pieces."""
-    groups = 16 if impl == "depthwise" else 1
+    groups = 16 if impl == "depthwise" else groups
     x, weight = np.ones((images, 16, 20, 16)), np.ones((16, 16 // groups, 3, 3))
     arrays = {"x": x, "dy": x, "weight": weight, "bias": np.ones(16), "size": (20, 16), "kernel": (3, 3)}
     told: list[tuple[int, int]] = []
@@ -164,3 +164,21 @@ def test_threads_are_told_how_much_there_is_to_do(op: str, impl: str, monkeypatc
         monkeypatch.setattr(plans, "PIECE_BYTES", 1 << 30)
         plans.gather_plan.cache_clear(), plans.weight_plan.cache_clear(), plans.planes_weight_plan.cache_clear()
         assert shared(op, impl, 3, monkeypatch) == (more, 3)
+    if impl == "planes":
+        assert shared(op, impl, 1, monkeypatch, groups=2) == (products / 2, 2), "a group is a piece"
+
+
+@pytest.mark.parametrize(("c", "o"), [(4, 6), (6, 4), (4, 4)])
+def test_depthwise_names_the_channels(c: int, o: int) -> None:
+    """As many groups as channels in and out are served, and two groups of these are not."""
+    x, weight, dy = np.ones((1, c, 5, 5)), np.ones((o, c // 2, 3, 3)), np.ones((1, o, 3, 3))
+    given = {"conv2d": (x, weight), "conv2d_input_grad": (dy, weight, (5, 5)), "conv2d_weight_grad": (dy, x, (3, 3))}
+    for op, args in given.items():
+        with pytest.raises(KernelError, match=f"got groups=2, {c} and {o} channels"):
+            getattr(kernels, op)(*args, groups=2, impl="depthwise")
+
+
+def test_depthwise_of_more_channels_in_than_groups() -> None:
+    dy, weight = np.ones((1, 4, 3, 3)), np.ones((4, 2, 3, 3))
+    with pytest.raises(KernelError, match="got groups=4, 8 and 4 channels"):
+        kernels.conv2d_input_grad(dy, weight, (5, 5), groups=4, impl="depthwise")
