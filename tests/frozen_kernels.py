@@ -29,25 +29,34 @@ def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
     import test_kernels
     from rare_calls import rare_calls
 
-    found = []
+    found: list[Item] = []
+    rare: dict[str, list[Any]] = {}
     for op, impl in test_kernels.ALL:
         if not asked(f"frozen[{op},{impl}]", words):
             continue
-        served = kernel_arguments.arguments(op, impl)
-        for i, call in enumerate([*_examples(served, examples), *rare_calls(op)]):
-            truth = test_kernels.outcome(op, call, "reference")
+        if op not in rare:
+            rare[op] = [(call, test_kernels.outcome(op, call, "reference")) for call in rare_calls(op)]
+        drawn_ones = _examples(kernel_arguments.arguments(op, impl), examples)
+        usual = [(call, test_kernels.outcome(op, call, "reference")) for call in drawn_ones]
+        for i, (call, truth) in enumerate([*usual, *rare[op]]):
             for dtype in test_kernels.TOLERANCE:
-                group = f"frozen[{op},{impl},{dtype.__name__}]"
-                item = Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth))
-                found.append(item)
-                if impl != "reference":
-                    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
-                    small = partial(_shared, partial(_in_small_pieces, item.call))
-                    ways = {"shared": partial(_shared, item.call), "small pieces": small, "channels last": lying}
-                    for name, way in ways.items():
-                        group = f"frozen[{op},{impl},{name},{dtype.__name__}]"
-                        found.append(Item(f"{group}#{i}", group, way))
+                for name, way in _ways(op, impl, call, dtype, truth).items():
+                    group = f"frozen[{op},{impl},{name},{dtype.__name__}]"
+                    found.append(Item(f"{group}#{i}", group, way))
     return found
+
+
+def _ways(op: str, impl: str, call: Any, dtype: Any, truth: list[np.ndarray]) -> dict[str, Callable[[], Any]]:
+    """To call one implementation: as it stands, and what must make no difference to a fast one."""
+    plain = partial(_unchanged, op, impl, call, dtype, truth)
+    if impl == "reference":
+        return {"plain": plain}
+    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
+    return {
+        "plain": plain, "channels last": lying, "shared": partial(_shared, plain),
+        "small pieces": partial(_shared, partial(_in_small_pieces, plain)),
+        "small pieces, channels last": partial(_shared, partial(_in_small_pieces, lying)),
+    }  # fmt: skip
 
 
 def _channels_last(call: Any) -> Any:

@@ -14,7 +14,10 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
     ((2, 3, 9, 8), 10, (2, 1), {"padding": (3, 2)}),
     ((2, 4, 9, 8), 6, (2, 1), {"padding": (3, 2), "groups": 2}),
     ((2, 5, 11, 8), 5, (2, 1), {"padding": (3, 2), "groups": 5}),
-    ((2, 3, 17, 13), 5, (3, 2), {"padding": (1, 0), "stride": (3, 2)}),
+    ((2, 3, 17, 21), 5, (3, 2), {"padding": (1, 0), "stride": (3, 2)}),
+    ((2, 3, 13, 40), 9, (2, 3), {"stride": (2, 3)}),
+    ((2, 6, 9, 20), 22, (3, 2), {"groups": 2}),
+    ((2, 6, 9, 11), 22, (2, 3), {"groups": 2, "padding": 1, "stride": (2, 1)}),
     ((2, 5, 17, 13), 5, (3, 2), {"padding": (1, 2), "stride": (3, 2), "groups": 5}),
     ((2, 10, 12, 11), 20, (3, 3), {"padding": (0, 3), "stride": (2, 1), "dilation": (2, 3)}),
     ((2, 20, 7, 6), 22, (2, 3), {"padding": (1, 0), "stride": (3, 4)}),
@@ -33,7 +36,8 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
 def rare_calls(op: str) -> list[Call]:
     draw = np.random.default_rng(0).standard_normal
     if op in CONV_TERMS:
-        return [_convolution(op, draw, *row) for row in CONVOLUTIONS]
+        calls = [_convolution(op, draw, *row) for row in CONVOLUTIONS]
+        return calls + [_rectified(call, draw) for call in calls] if op == "conv2d" else calls
     if op in ("softmax", "softmax_grad"):  # several blocks of lines, and more than a block
         pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
         return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
@@ -56,3 +60,8 @@ def _convolution(
     dy = draw(oracles.conv2d(x, weight, None, **geometry).shape)
     arrays = {"x": x, "weight": weight, "dy": dy, "size": shape[2:], "kernel": kernel}
     return Call(tuple(arrays[term] for term in CONV_TERMS[op]), geometry)
+
+
+def _rectified(call: Call, draw: Callable[..., np.ndarray]) -> Call:
+    """The same with a bias, and the positive part of it all."""
+    return Call((*call.args, draw(len(call.args[1]))), call.options | {"relu": True})

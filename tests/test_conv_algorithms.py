@@ -1,5 +1,6 @@
 """The convolution's algorithms at sizes that fill and overfill their tiles, and how their work is shared."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from compare import assert_close
 from kernel_arguments import CONV_TERMS, ONLY
 from scratchnn.testing.strategies import both, floats, layouts, relaid, seeds
 from scratchnn_kernels import TABLE, KernelError, threads
-from scratchnn_kernels.conv2d import plans
+from scratchnn_kernels.conv2d import fft, im2col, plans
+from scratchnn_kernels.geometry import conv_window
 
 ALGORITHMS = [
     (op, impl) for op in CONV_TERMS for impl in TABLE[op] if impl != "reference" and not impl.startswith("cuda")
@@ -182,3 +184,24 @@ def test_depthwise_of_more_channels_in_than_groups() -> None:
     dy, weight = np.ones((1, 4, 3, 3)), np.ones((4, 2, 3, 3))
     with pytest.raises(KernelError, match="got groups=4, 8 and 4 channels"):
         kernels.conv2d_input_grad(dy, weight, (5, 5), groups=4, impl="depthwise")
+
+
+def test_the_fourier_transform_takes_lengths_of_small_factors() -> None:
+    lengths = {1: 1, 2: 2, 7: 8, 11: 12, 13: 15, 17: 18, 23: 24, 31: 32, 33: 36, 91: 96, 97: 100, 121: 125}
+    assert {least: fft._smooth(least) for least in lengths} == lengths
+
+
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1)])
+def test_the_fourier_transform_has_no_stride(stride: tuple[int, int]) -> None:
+    with pytest.raises(KernelError, match=re.escape(f"got stride {stride}, groups=1")):
+        kernels.conv2d(np.ones((1, 2, 5, 5)), np.ones((2, 2, 3, 3)), stride=stride, impl="fft")
+
+
+@pytest.mark.parametrize(("room", "images"), [(0, 1), (1, 1), (2, 2), (2.9, 2), (3, 3), (99, 5)])
+def test_the_columns_of_as_many_images_as_there_is_room_for(
+    room: float, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, window = np.zeros((5, 3, 7, 6), np.float32), conv_window((3, 2), (2, 1), 0, 1)
+    shape = (3, 3, 2, 3, 5)
+    monkeypatch.setattr(im2col, "COLUMN_BYTES", int(room * 4 * 3 * 3 * 2 * 3 * 5))
+    assert im2col._columns_buffer(x, window).shape == (images, *shape)
