@@ -220,6 +220,10 @@ def at(m: Memory, case: int) -> Args:
     return [m.numbers(9).memory, m.count(-3, 9)]
 
 
+def lanes(m: Memory, case: int) -> Args:
+    return [m.numbers(1).memory]
+
+
 def constant(m: Memory, case: int) -> Args:
     return [m.number(), float(m.rng.standard_normal()), float(m.rng.standard_normal())]
 
@@ -269,6 +273,7 @@ COMPILED: dict[str, dict[str, str]] = {
     "dot_tile": {"_any_dot_tile": "dot_tile"},
     "depthwise_tile": {"_slide": "slide", "_glide": "glide", "_reap": "reap"},
     "channel_sum_loops": {"sum_run": "sum_run"},
+    "window_vectors": {"lanes": "lanes"},
     "max_pool_vectors": {name: name for name in ("_pick_columns", "_pick_channels", "_put_columns", "_put_channels")},
     "avg_pool_vectors": {
         name: name for name in ("_mean_columns", "_mean_channels", "_share_columns", "_share_channels")
