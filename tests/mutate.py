@@ -35,13 +35,13 @@ REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
     "activations", "avg_pool2d", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check", "column_vectors",
     "conv2d/__init__", "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct", "conv2d/direct_loops",
-    "conv2d/fft", "conv2d/im2col", "conv2d/order", "conv2d/planes", "conv2d/planes_loops", "conv2d/plans",
-    "conv2d/pointwise", "conv2d/reference", "conv2d/rule", "conv2d/scatter", "conv2d/scatter_loops", "conv2d/sweep",
-    "conv2d/weight_loops", "conv2d/winograd", "conv2d/winograd_grid", "conv2d/winograd_loops",
-    "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d", "depthwise_tile", "dispatch",
-    "dot_tile", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d", "max_pool_vectors", "normalize",
-    "pad2d", "resize2d", "rows_cpu", "softmax", "tile", "topk", "topk_cpu", "transpose", "update", "update_cpu",
-    "vector_bits", "window_cpu", "window_vectors",
+    "conv2d/fft", "conv2d/im2col", "conv2d/order", "conv2d/patches", "conv2d/patches_loops", "conv2d/planes",
+    "conv2d/planes_loops", "conv2d/plans", "conv2d/pointwise", "conv2d/reference", "conv2d/rule", "conv2d/scatter",
+    "conv2d/scatter_loops", "conv2d/sweep", "conv2d/weight_loops", "conv2d/winograd", "conv2d/winograd_grid",
+    "conv2d/winograd_loops", "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d",
+    "depthwise_tile", "dispatch", "dot_tile", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d",
+    "max_pool_vectors", "normalize", "pad2d", "resize2d", "rows_cpu", "softmax", "tile", "topk", "topk_cpu",
+    "transpose", "update", "update_cpu", "vector_bits", "window_cpu", "window_vectors",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
@@ -60,7 +60,8 @@ WRITING = (  # LLVM code, of which plain_intrinsics.py says in Python what it co
     "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/column_vectors:",
     "kernels/conv2d/winograd_transform:", "kernels/depthwise_tile:", "kernels/dot_tile:",
     "kernels/max_pool_vectors:_Winners", "kernels/max_pool_vectors:_pick", "kernels/max_pool_vectors:_put",
-    "kernels/tile:", "kernels/transpose:_transpose", "kernels/vector_bits:", "kernels/window_vectors:",
+    "kernels/tile:", "kernels/transpose:_", "kernels/transpose:collect:", "kernels/transpose:take_run:",
+    "kernels/transpose:weave:", "kernels/vector_bits:", "kernels/window_vectors:",
 )  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 

@@ -123,7 +123,10 @@ OF_MODULE: dict[str, dict[str, Callable[..., Any]]] = {
     "column_vectors": {
         "moments_8": moments_8, "moments_1": moments_1, "sums": sums, "scale": scale, "combine": combine,
     },
-    "transpose": {"_transpose": tiles.transpose_square},
+    "transpose": {
+        "_transpose": tiles.transpose_square, "collect": tiles.collect, "take_run": tiles.take_run,
+        "weave": tiles.weave,
+    },
     "dot_tile": {"dot_tile": tiles.dot_tile},
     "depthwise_tile": {"slide": tiles.slide, "glide": tiles.glide, "reap": tiles.reap},
     "channel_sum_loops": {"sum_run": tiles.sum_run},

@@ -110,6 +110,25 @@ def transpose_square(rows: int, cols: int, x: Place, x_row: int, y: Place, y_row
     y.rows(y_row, cols, rows)[:] = x.rows(x_row, rows, cols).T
 
 
+def collect(rows: int, cols: int, x: Place, offsets: Place, y: Place, y_row: int, number: Any) -> None:
+    _between("rows", rows, 1)
+    _between("cols", cols, 1)
+    y.rows(y_row, cols, rows)[:] = x.taken(offsets.line(rows) + np.arange(cols)[:, None])
+
+
+def take_run(count: int, x: Place, step: int, y: Place, number: Any) -> None:
+    _between("count", count, 1)
+    y.line(count)[:] = x.taken(np.arange(count) * step)
+
+
+def weave(rows: int, count: int, x: Place, x_row: int, y: Place, number: Any) -> None:
+    from scratchnn_kernels.transpose import STEPS
+
+    _between("rows", rows, 2, STEPS)
+    _between("count", count, 1)
+    y.rows(rows, count, rows)[:] = x.rows(x_row, rows, count).T
+
+
 @cache
 def _matrix(kind: int) -> tuple[np.ndarray, bool]:
     """Winograd's matrix of a kind, and whether its transform has a bias."""

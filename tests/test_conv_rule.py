@@ -32,6 +32,8 @@ def test_the_rule() -> None:
     assert chosen((1, 32, 32), 6, 5) == ["planes", "planes", "planes"]
     assert chosen((1, 28, 28), 32, 3, padding=1) == ["direct", "scatter", "planes"]
     assert chosen((6, 14, 14), 16, 5) == ["direct", "planes", "direct"]
+    assert chosen((1, 28, 28), 64, 4, stride=2, padding=1) == ["direct", "scatter", "patches"]
+    assert chosen((3, 32, 32), 32, 4, stride=2, padding=1) == ["direct", "scatter", "direct"], "as many taps to turn"
     assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
     assert chosen((64, 64, 64), 64, 1) == ["pointwise", "pointwise", "planes"]
     assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3

@@ -16,6 +16,7 @@ from scratchnn_kernels.conv2d.winograd_transform import KINDS, POINTS
 from scratchnn_kernels.depthwise_tile import TAPS
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, VECTOR_BYTES
+from scratchnn_kernels.transpose import STEPS
 
 Args = list[Any]
 
@@ -97,6 +98,23 @@ def transpose(m: Memory, case: int) -> Args:
     rows, cols, lanes = m.count(1, _lanes(m) + 2), m.count(1, _lanes(m) + 2), _lanes(m)
     x_row, y_row = m.count(lanes, lanes + 5), m.count(lanes, lanes + 5)
     return [rows, cols, m.numbers(lanes * x_row), x_row, m.numbers(lanes * y_row), y_row, m.number()]
+
+
+def collect(m: Memory, case: int) -> Args:
+    rows, cols = m.count(1, 2 * _lanes(m) + 2), m.count(1, 2 * _lanes(m) + 2)
+    y_row = m.count(rows, rows + 5)
+    return [rows, cols, m.numbers(cols + 40), m.steps(rows, 40), m.numbers(cols * y_row), y_row, m.number()]
+
+
+def take_run(m: Memory, case: int) -> Args:
+    count, step = m.count(1, 3 * _lanes(m)), case % (STEPS + 2) + 2
+    return [count, m.numbers(count * step), step, m.numbers(count), m.number()]
+
+
+def weave(m: Memory, case: int) -> Args:
+    rows, count = case % (STEPS - 1) + 2, m.count(1, 3 * _lanes(m))
+    x_row = m.count(count, count + 5)
+    return [rows, count, m.numbers(rows * x_row), x_row, m.numbers(rows * count), m.number()]
 
 
 def square(m: Memory, case: int) -> Args:
@@ -269,7 +287,7 @@ COMPILED: dict[str, dict[str, str]] = {
     },
     "tile": {"_any_tile": "tile", "add_runs": "add_runs", "copy_run": "copy_run", "fill_run": "fill_run", "at": "at"},
     "column_vectors": {name: name for name in ("moments_8", "moments_1", "sums", "scale", "combine")},
-    "transpose": {"_transpose": "transpose"},
+    "transpose": {"_transpose": "transpose", "_collect": "collect", "_take_run": "take_run", "_weave": "weave"},
     "dot_tile": {"_any_dot_tile": "dot_tile"},
     "depthwise_tile": {"_slide": "slide", "_glide": "glide", "_reap": "reap"},
     "channel_sum_loops": {"sum_run": "sum_run"},

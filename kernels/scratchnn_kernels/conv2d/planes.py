@@ -43,7 +43,7 @@ def _gather(
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
     shift = plan.zeros if bias is None else np.ascontiguousarray(bias)
     jitted("conv2d.planes_loops").gather_planes(
-        x, plan.sizes, plan.phases, plan.tap_rows, plan.offsets, plan.lines, weight.take(plan.order), shift,
+        x, plan.sizes, plan.phases, plan.reached, plan.offsets, plan.lines, weight.take(plan.order), shift,
         plan.floors[int(relu)], y.reshape(-1), images,
         memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip

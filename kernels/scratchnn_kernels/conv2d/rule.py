@@ -1,6 +1,7 @@
 """Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
 
 planes      few channels, or 1x1 weight gradients, that lie in planes: vectors along the pixels of a row
+patches     the weight gradient where dy lies in planes of more channels than taps, and those fill vectors
 pointwise   1x1 of stride 1: a matrix product
 depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, planes, pointwise, scatter, winograd
+from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, patches, planes, pointwise, scatter, winograd
 from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
@@ -118,6 +119,11 @@ def weight_grad_choice(
         return Choice("planes", "dy lies in planes, and turning it would cost as much as the products")
     if dy[0] // groups <= FEW:
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
+    taps = channels // groups * window.kernel[0] * window.kernel[1]
+    if not last and taps % MANY == 0 and taps < dy[0] // groups:
+        return Choice(
+            "patches", f"dy lies in planes, and {taps} taps are fewer to turn than {dy[0] // groups} channels"
+        )
     if pointwise.serves(window, groups):
         return POINTWISE
     return _reduced(window, groups, channels, dy[0], dy[1:], window.dilation, exact) or GENERAL
@@ -220,6 +226,7 @@ INPUT_GRAD: dict[str, Callable[..., Array]] = {
 }
 WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.weight_grad,
+    "patches": patches.weight_grad,
     "planes": planes.weight_grad,
     "depthwise": depthwise.weight_grad,
     "pointwise": pointwise.weight_grad,
