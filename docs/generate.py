@@ -121,13 +121,16 @@ def roofline(measured: dict[str, Any], path: Path) -> None:
 def faults() -> str:
     """How many planted faults the tests see."""
     measured = json.loads((RESULTS / "mutation.json").read_text())
-    everywhere, backward = measured["all"], measured["backward"]
-    unexplained = backward["survived"] - backward["explained"]
+    all_code, backward = measured["all"], measured["backward"]
+    open_ends = backward["survived"] - backward["explained"]
+    rest = (
+        f"and all {backward['survived']} others compute the same" if not open_ends else f"{open_ends} are unexplained"
+    )
     text = (
-        f"The tests are measured too. Of {everywhere['mutants']:,} small faults, put one by one into kernels, layers, losses and "
-        f"optimizers, they see {everywhere['score']:.1%}; of the {backward['mutants']:,} in backward code "
-        f"{backward['score']:.1%}, and of the {backward['survived']} others {unexplained} are not known to compute the same "
-        "(`make mutate`, `results/mutation.json`, the reasons in `tests/mutation_survivors.toml`)."
+        f"The tests are measured too. Of {all_code['mutants']:,} small faults, put one by one into kernels, layers, "
+        f"losses and optimizers, they see {all_code['score']:.1%}; of the {backward['mutants']:,} in backward code "
+        f"{backward['score']:.1%}, {rest} (`make mutate`, `results/mutation.json`, the reasons in "
+        "`tests/mutation_survivors.toml`)."
     )
     return textwrap.fill(text, 127) + "\n"
 
