@@ -26,7 +26,7 @@ MODULES = (
     "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
     "test_dispatch", "test_optim_oracle", "test_constructors", "test_kernel_corners",
     "test_stored_relu", "test_spectral_norm", "test_conv_algorithms", "test_winograd", "test_gemm", "test_pool_layouts",
-    "test_conv_rule",
+    "test_conv_plans", "test_conv_rule",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
