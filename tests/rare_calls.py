@@ -32,12 +32,17 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
     ((2, 3, 8, 9), 4, (1, 1), {"padding": (1, 2)}),
 )
 
+# Windows of 2x2 side by side, which have loops of their own: rows and columns left over, more than a vector of windows.
+POOLS = ((2, 3, 6, 8), (1, 2, 7, 9), (2, 9, 4, 21), (3, 2, 5, 4), (2, 11, 3, 2), (1, 1, 2, 40))
+
 
 def rare_calls(op: str) -> list[Call]:
     draw = np.random.default_rng(0).standard_normal
     if op in CONV_TERMS:
         calls = [_convolution(op, draw, *row) for row in CONVOLUTIONS]
         return calls + [_rectified(call, draw) for call in calls] if op == "conv2d" else calls
+    if "pool2d" in op:
+        return [_pool(op, draw, shape) for shape in POOLS]
     if op in ("softmax", "softmax_grad"):  # several blocks of lines, and more than a block
         pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
         return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
@@ -65,3 +70,13 @@ def _convolution(
 def _rectified(call: Call, draw: Callable[..., np.ndarray]) -> Call:
     """The same with a bias, and the positive part of it all."""
     return Call((*call.args, draw(len(call.args[1]))), call.options | {"relu": True})
+
+
+def _pool(op: str, draw: Callable[..., np.ndarray], shape: tuple[int, int, int, int]) -> Call:
+    x, options = draw(shape), {"kernel_size": 2, "stride": 2, "padding": 0}
+    if op in ("avg_pool2d", "max_pool2d"):
+        return Call((x,), options)
+    if op == "avg_pool2d_input_grad":
+        return Call((draw((*shape[:2], shape[2] // 2, shape[3] // 2)), shape[2:]), options)
+    y, winners = oracles.max_pool2d(x, **options, dilation=1, ceil_mode=False)
+    return Call((x, winners) if op == "max_pool2d_gather" else (draw(y.shape), winners, shape[2:]), {})

@@ -1,11 +1,11 @@
 """How convolutions are cut, which changes no result: what is read in place, pieces, and blocks of weights."""
 
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
-from hypothesis import strategies as st
 
 from scratchnn_kernels.conv2d import plans
 from scratchnn_kernels.conv2d.order import Source
@@ -15,26 +15,20 @@ from scratchnn_kernels.geometry import Window, conv_window
 
 pytest.importorskip("numba")
 
-small = st.integers(1, 3)
-pairs = st.tuples(small, small)
+AXES = [  # kernel, stride, padding before and after, dilation, length
+    (1, 1, (0, 0), 1, 6), (3, 1, (1, 1), 1, 6), (3, 1, (0, 0), 1, 6), (3, 1, (0, 1), 1, 6), (3, 1, (1, 0), 1, 6),
+    (2, 2, (0, 0), 1, 7), (2, 2, (0, 1), 1, 7), (3, 2, (1, 1), 2, 9), (3, 3, (0, 0), 1, 11), (1, 2, (2, 2), 1, 5),
+    (2, 3, (0, 0), 3, 12),
+]  # fmt: skip
 
 
-@st.composite
-def windows(draw: st.DrawFn) -> Window:
-    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)) | st.just(0))
-    return conv_window(draw(pairs), draw(pairs), padding, draw(pairs))
-
-
-@st.composite
-def sweeps(draw: st.DrawFn) -> tuple[Sweep, tuple[int, int]]:
-    """A sweep, and the size of what it reads."""
-    window, size = draw(windows()), draw(st.tuples(st.integers(4, 12), st.integers(4, 12)))
-    assume(all(n + sum(p) >= e for n, p, e in zip(size, window.padding, window.extent, strict=True)))
-    return (
-        (forward_sweep(window, size), size)
-        if draw(st.booleans())
-        else (adjoint_sweep(window, size), _output(window, size))
-    )
+def sweeps() -> Iterator[tuple[Sweep, tuple[int, int]]]:
+    """Sweeps of convolutions and of their adjoints, and the size of what each reads."""
+    for rows, cols in itertools.product(AXES, AXES):
+        kernel, stride, padding, dilation, size = zip(rows, cols, strict=True)
+        window = conv_window(kernel, stride, 0, dilation)._replace(padding=padding)
+        yield forward_sweep(window, size), size
+        yield adjoint_sweep(window, size), _output(window, size)
 
 
 def _output(window: Window, size: tuple[int, int]) -> tuple[int, int]:
@@ -50,30 +44,26 @@ def pixels(sweep: Sweep) -> tuple[set[int], set[int]]:
     return rows, {tap.col + j * sweep.step[1] for tap in taps for j in range(positions)}
 
 
-@given(sweeps(), st.booleans(), st.sampled_from([1, 4, 16, 17]), st.sampled_from([None, 1]), st.sampled_from([64, 500]))
+@pytest.mark.parametrize(("channels", "last"), [(1, True), (16, False), (17, False), (17, True)])
+@pytest.mark.parametrize("groups", [None, 1])
+@pytest.mark.parametrize("room", [64, 500, 5000])
 def test_images_are_read_in_place_where_nothing_is_missing(
-    given: tuple[Sweep, tuple[int, int]], last: bool, channels: int, groups: int | None, room: int
+    channels: int, last: bool, groups: int | None, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And else copied with their padding, in as few pieces of one size as there is room for."""
-    sweep, (h, w) = given
-    assume(any(phase.taps for phase in sweep.phases))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plans, "PIECE_BYTES", room)
+    monkeypatch.setattr(plans, "PIECE_BYTES", room)
+    for sweep, (h, w) in sweeps():
         frame, rows, pieces = framed(sweep, Source(channels, h, w, last), 4, groups)
-    (down, across), (read_rows, read_cols) = sweep.step, pixels(sweep)
-    inside = 0 <= min(read_rows) <= max(read_rows) < h and 0 <= min(read_cols) <= max(read_cols) < w
-    readable = (last or channels <= 16) if groups is None else not last and across == 1
-    assert frame.copied is not (inside and readable)
-    assert (frame.first_row, frame.first_col) == (min(read_rows), min(read_cols))
-    width = max(read_cols) - min(read_cols) + 1
-    assert frame.cols == (width if groups is None else -(-width // across) * across)
-    size = frame.cols * channels * 4 * down  # of a row of positions
-
-    def cut(pieces: int) -> int:
-        return -(-sweep.positions // pieces)
-
-    assert rows == cut(pieces) and (rows == 1 or rows * size <= room)
-    assert pieces == 1 or cut(pieces - 1) > max(1, room // size), "one piece less would do"
+        (down, across), (read_rows, read_cols) = sweep.step, pixels(sweep)
+        inside = 0 <= min(read_rows) <= max(read_rows) < h and 0 <= min(read_cols) <= max(read_cols) < w
+        readable = (last or channels <= 16) if groups is None else not last and across == 1
+        assert frame.copied is not (inside and readable)
+        assert (frame.first_row, frame.first_col) == (min(read_rows), min(read_cols))
+        width = max(read_cols) - min(read_cols) + 1
+        assert frame.cols == (width if groups is None else -(-width // across) * across)
+        size = frame.cols * channels * 4 * down  # of a row of positions
+        assert rows == -(-sweep.positions // pieces) and (rows == 1 or rows * size <= room)
+        assert pieces == 1 or -(-sweep.positions // (pieces - 1)) > max(1, room // size), "one piece less would do"
 
 
 def plan(algorithm: str, dtype: Any, out: int, groups: int, window: Window, source: Source) -> Any:
