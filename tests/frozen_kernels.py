@@ -76,12 +76,16 @@ def _shared(call: Callable[[], Any]) -> None:
     before = threads.get_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "LEAST_WORK", 0)
-        patch.setattr(memory, "empty", lambda shape, dtype: np.full(shape, np.nan).astype(dtype))
+        patch.setattr(memory, "empty", _nothing)
         threads.set_threads(3)
         try:
             call()
         finally:
             threads.set_threads(before)
+
+
+def _nothing(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -99, dtype)
 
 
 def _in_small_pieces(call: Callable[[], Any]) -> None:
