@@ -33,7 +33,11 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
 )
 
 # Windows of 2x2 side by side, which have loops of their own: rows and columns left over, more than a vector of windows.
-POOLS = ((2, 3, 6, 8), (1, 2, 7, 9), (2, 9, 4, 21), (3, 2, 5, 4), (2, 11, 3, 2), (1, 1, 2, 40))
+# Five planes and five rows of windows, which three threads cannot share evenly.
+POOLS = (
+    (2, 3, 6, 8), (1, 2, 7, 9), (2, 9, 4, 21), (3, 2, 5, 4), (2, 11, 3, 2), (1, 1, 2, 40), (2, 3, 3, 5), (1, 5, 4, 6),
+    (1, 3, 10, 5),
+)  # fmt: skip
 
 
 def rare_calls(op: str) -> list[Call]:

@@ -141,6 +141,11 @@ def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject
 BY_OTHERS = ("cpu", "fft", "im2col", "pointwise")  # which leave the work to the rule, to NumPy and to products
 
 
+def forget_plans() -> None:
+    for plan in (plans.gather_plan, plans.weight_plan, plans.planes_weight_plan, plans.patches_plan):
+        plan.cache_clear()
+
+
 def shared(op: str, impl: str, images: int, monkeypatch: pytest.MonkeyPatch, groups: int = 1) -> tuple[int, int]:
     """The work that a convolution of 3x3 over [images,16,20,16] tells, and its pieces."""
     groups = 16 if impl == "depthwise" else groups
@@ -156,17 +161,17 @@ def shared(op: str, impl: str, images: int, monkeypatch: pytest.MonkeyPatch, gro
 def test_threads_are_told_how_much_there_is_to_do(op: str, impl: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The multiplications, and pieces of each image: else few threads, or too many, would share them."""
     monkeypatch.setattr(plans, "PIECE_BYTES", 1 << 14)
-    plans.gather_plan.cache_clear(), plans.weight_plan.cache_clear(), plans.planes_weight_plan.cache_clear()
+    forget_plans()
     taps = {"winograd": 36 / 16, "winograd_exact": 16 / 4}.get(impl, 9)
     products = 20 * 16 * 16 * taps * (1 if impl == "depthwise" else 16)
     (work, pieces), (more, most) = shared(op, impl, 1, monkeypatch), shared(op, impl, 3, monkeypatch)
     assert (work, more, most) == (products, 3 * products, 3 * pieces)
-    if impl in ("direct", "planes", "depthwise"):
+    if impl in ("direct", "planes", "depthwise", "patches"):
         assert pieces > 1
         monkeypatch.setattr(plans, "PIECE_BYTES", 1 << 30)
-        plans.gather_plan.cache_clear(), plans.weight_plan.cache_clear(), plans.planes_weight_plan.cache_clear()
+        forget_plans()
         assert shared(op, impl, 3, monkeypatch) == (more, 3)
-    if impl == "planes":
+    if impl in ("planes", "patches"):
         assert shared(op, impl, 1, monkeypatch, groups=2) == (products / 2, 2), "a group is a piece"
 
 

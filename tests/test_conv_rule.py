@@ -12,7 +12,7 @@ from scratchnn_kernels.geometry import conv_window
 FORWARD, INPUT_GRAD, WEIGHT_GRAD = range(3)
 
 
-def chosen(shape: tuple[int, int, int], out: int, kernel: int, dtype: Any = np.float32, **geometry: Any) -> list[str]:
+def chosen(shape: tuple[int, int, int], out: int, kernel: Any, dtype: Any = np.float32, **geometry: Any) -> list[str]:
     """The names that the rule gives for the three passes."""
     c, h, w = shape
     return [choice.algorithm for choice in kernels.conv2d_choices((1, c, h, w), out, kernel, dtype=dtype, **geometry)]
@@ -64,10 +64,16 @@ def test_the_rule() -> None:
         (WEIGHT_GRAD, (16, 28, 28), (8, 9), 5, {"channels_last": True}, "planes", "direct"),
         (WEIGHT_GRAD, (32, 28, 28), (16, 18), 5, {"groups": 2, "channels_last": True}, "planes", "direct"),
         (WEIGHT_GRAD, (64, 28, 28), (15, 16), 3, {"padding": 1}, "direct", "winograd"),
+        (WEIGHT_GRAD, (1, 23, 23), (16, 17), 4, {}, "direct", "patches"),
+        (WEIGHT_GRAD, (2, 23, 23), (32, 34), (4, 4), {"groups": 2}, "direct", "patches"),
+        (WEIGHT_GRAD, [(1, 23, 23), (1, 23, 24)], 40, (4, 4), {"padding": (0, 1)}, "patches", "patches"),
+        (WEIGHT_GRAD, (1, 23, 23), (17, 17), (2, 8), {"channels_last": True}, "direct", "direct"),
+        (WEIGHT_GRAD, (1, 23, 23), (40, 40), (3, 5), {}, "direct", "direct"),
+        (WEIGHT_GRAD, (1, 23, 23), (40, 40), (2, 8), {}, "patches", "patches"),
     ],
 )
 def test_a_border(
-    turn: int, shape: Any, out: Any, kernel: int, geometry: dict[str, Any], below: str, above: str
+    turn: int, shape: Any, out: Any, kernel: Any, geometry: dict[str, Any], below: str, above: str
 ) -> None:  # fmt: skip
     """One more channel, or one pixel less, and another algorithm serves."""
     shapes, outs = shape if isinstance(shape, list) else [shape] * 2, out if isinstance(out, tuple) else (out, out)
