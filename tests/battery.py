@@ -11,7 +11,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
@@ -27,6 +27,8 @@ MODULES = (
     "test_dispatch", "test_optim_oracle", "test_constructors", "test_kernel_corners",
     "test_stored_relu", "test_spectral_norm", "test_conv_algorithms", "test_winograd", "test_gemm", "test_pool_layouts",
     "test_conv_plans", "test_conv_rule",
+    "test_norm_layouts", "test_loss_kernels", "test_vector_math", "test_device", "test_edges", "test_threads",
+    "test_memory", "test_norm_plans", "test_norm_cells",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
@@ -162,7 +164,7 @@ def _parameters(test: Any) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _label(value: Any) -> str:
     named = getattr(value, "name", None) or getattr(value, "__name__", None) or type(value).__name__
-    return value if isinstance(value, str) else str(named)
+    return str(value) if isinstance(value, str | int) else str(named)
 
 
 def _calls(test: Any, arguments: dict[str, Any], examples: int) -> list[Callable[[], Any]]:
@@ -172,14 +174,25 @@ def _calls(test: Any, arguments: dict[str, Any], examples: int) -> list[Callable
         return []
     if hasattr(test, "hypothesis"):
         return [partial(_again, test.hypothesis.inner_test, given) for given in drawn(test, arguments, examples)]
-    if "monkeypatch" in needs:
-        return [partial(_patched, test, arguments)]
-    return [partial(test, **arguments)]
+    ignored = [mark.args[0] for mark in getattr(test, "pytestmark", ()) if mark.name == "filterwarnings"]
+    return [partial(_within, test, arguments, sorted(needs & FIXTURES.keys()), ignored)]
 
 
-def _patched(test: Callable[..., Any], arguments: dict[str, Any]) -> None:
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        test(monkeypatch=monkeypatch, **arguments)
+def _two_threads() -> Any:
+    from sharing import shared  # not before the kernels have been prepared
+
+    return shared(2)
+
+
+FIXTURES: dict[str, Callable[[], Any]] = {"monkeypatch": pytest.MonkeyPatch.context, "two_threads": _two_threads}
+
+
+def _within(test: Callable[..., Any], arguments: dict[str, Any], fixtures: list[str], ignored: list[str]) -> None:
+    """The test inside of its fixtures, without the warnings that it expects."""
+    with ExitStack() as stack, warnings.catch_warnings():
+        for action, message in (what.split(":") for what in ignored):
+            warnings.filterwarnings(action, message)  # type: ignore[arg-type]
+        test(**arguments, **{name: stack.enter_context(FIXTURES[name]()) for name in fixtures})
 
 
 def drawn(test: Any, arguments: dict[str, Any], examples: int) -> list[dict[str, Any]]:

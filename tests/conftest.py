@@ -39,15 +39,12 @@ def torch() -> ModuleType:
 
 
 @pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def two_threads() -> Iterator[None]:
     """Two threads share all work, however little."""
-    from scratchnn_kernels import threads
+    from sharing import shared
 
-    monkeypatch.setattr(threads, "LEAST_WORK", 0)
-    before = threads.get_threads()
-    threads.set_threads(2)
-    yield
-    threads.set_threads(before)
+    with shared(2):
+        yield
 
 
 def find_torch() -> object | None:

@@ -71,21 +71,10 @@ def _channels_last(call: Any) -> Any:
 
 def _shared(call: Callable[[], Any]) -> None:
     """A call whose kernels split their work, however little it is; what no thread writes is no number."""
-    from scratchnn_kernels import memory, threads
+    from sharing import shared
 
-    before = threads.get_threads()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(threads, "LEAST_WORK", 0)
-        patch.setattr(memory, "empty", _nothing)
-        threads.set_threads(3)
-        try:
-            call()
-        finally:
-            threads.set_threads(before)
-
-
-def _nothing(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -99, dtype)
+    with shared(3):
+        call()
 
 
 def _in_small_pieces(call: Callable[[], Any]) -> None:

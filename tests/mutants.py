@@ -5,12 +5,14 @@ node is set into the functions that live, so that no module is loaded twice. Not
 it: annotations, texts of errors, and `__repr__`. Defaults of arguments are not touched either.
 
 Nor is made what computes the same by the rules of Python or NumPy, whatever the code around it does:
-- two arguments swapped of a function that commutes (COMMUTES; Python's max and min only get ints here, never a NaN);
+- two arguments swapped of a function that commutes (COMMUTES; Python's max and min only get ints here, never a NaN),
+  or the two factors of `fma`;
 - the arrays of `choose` in another order: it asks whether any of them has another dtype or lies on a GPU;
 - -1 made -2 among reshape's arguments: NumPy takes any negative number for the length that it is to find;
 - an option that says how a result is found, not which one (HOW): `copy` of astype, which either way gives these
   numbers, `optimize` of einsum, which picks the order of the sums, Numba's `cache`; and `strict` of zip, by which the
-  code checks itself.
+  code checks itself;
+- a function without the call (HINTS) that asks LLVM for wider registers.
 """
 
 import ast
@@ -33,8 +35,9 @@ COMMUTES = {
     "max", "min", "add", ".maximum", ".minimum", ".result_type", ".swapaxes",  # layer.add is a sum of two
     ".add", ".mul", ".fadd", ".fmul", ".and_", ".or_", ".xor",  # LLVM's
 }  # fmt: skip
-PRODUCTS = {".fma"}  # of the first two arguments
+PRODUCTS = {"fma", ".fma"}  # of the first two arguments
 HOW = {".astype": {"copy"}, ".einsum": {"optimize"}, ".njit": {"cache"}, "zip": {"strict"}}
+HINTS = {"wide"}
 Fault = tuple[str, ast.AST]
 
 
@@ -195,12 +198,17 @@ def faults(node: ast.AST) -> Iterator[Fault]:
     made: Iterator[Fault] = iter(())
     if type(node) in kinds:
         made = kinds[type(node)](node)  # type: ignore[operator]
-    elif isinstance(node, ast.Raise) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)):
+    elif isinstance(node, ast.Raise) or _calls(node):
         made = iter([("drop", ast.Pass())])
     elif isinstance(node, ast.Attribute) and node.attr == "real":
         made = iter([("real", node.value)])
     for operator, new in made:
         yield operator, ast.copy_location(deepcopy(new), node)
+
+
+def _calls(node: ast.AST) -> bool:
+    """Whether a statement is a call, and no hint."""
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _name(node.value) not in HINTS
 
 
 def _with(node: ast.AST, **fields: Any) -> Any:

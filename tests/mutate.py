@@ -33,15 +33,18 @@ from mutants import Mutant, mutants_of
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
-    "activations", "avg_pool2d", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check", "column_vectors",
-    "conv2d/__init__", "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct", "conv2d/direct_loops",
-    "conv2d/fft", "conv2d/im2col", "conv2d/order", "conv2d/patches", "conv2d/patches_loops", "conv2d/planes",
-    "conv2d/planes_loops", "conv2d/plans", "conv2d/pointwise", "conv2d/reference", "conv2d/rule", "conv2d/scatter",
-    "conv2d/scatter_loops", "conv2d/sweep", "conv2d/weight_loops", "conv2d/winograd", "conv2d/winograd_grid",
-    "conv2d/winograd_loops", "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d",
-    "depthwise_tile", "dispatch", "dot_tile", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d",
-    "max_pool_vectors", "normalize", "pad2d", "resize2d", "rows_cpu", "softmax", "tile", "topk", "topk_cpu",
-    "transpose", "update", "update_cpu", "vector_bits", "window_cpu", "window_vectors",
+    "activations", "avg_pool2d", "avg_pool_cpu", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check",
+    "column_vectors", "conv2d/__init__", "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct",
+    "conv2d/direct_loops", "conv2d/fft", "conv2d/im2col", "conv2d/order", "conv2d/patches", "conv2d/patches_loops",
+    "conv2d/planes", "conv2d/planes_loops", "conv2d/plans", "conv2d/pointwise", "conv2d/reference", "conv2d/rule",
+    "conv2d/scatter", "conv2d/scatter_loops", "conv2d/sweep", "conv2d/weight_loops", "conv2d/winograd",
+    "conv2d/winograd_grid", "conv2d/winograd_loops", "conv2d/winograd_transform", "conv2d/winograd_weight_loops",
+    "conv_transpose2d", "depthwise_tile", "device", "dispatch", "dot_tile", "elementwise", "elementwise_loops",
+    "elementwise_threaded", "gelu", "gemm", "gemm_loops", "geometry", "linear", "losses", "losses_loops", "max_pool2d",
+    "max_pool_cpu", "max_pool_loops", "max_pool_threaded", "max_pool_vectors", "memory", "normalize", "normalize_cells",
+    "normalize_cells_threaded", "normalize_cpu", "normalize_runs", "normalize_runs_threaded", "pad2d", "parted",
+    "resize2d", "resize_loops", "rows_cpu", "softmax", "threads", "tile", "topk", "topk_cpu", "transpose", "update",
+    "update_cpu", "vector_bits", "vector_math", "window_cpu", "window_loops", "window_vectors",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",

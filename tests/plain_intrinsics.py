@@ -24,7 +24,8 @@ def constant(x: Any, single: Any, double: Any) -> Any:
 
 
 def fma(a: Any, b: Any, c: Any) -> Any:
-    return a * a.dtype.type(b) + a.dtype.type(c)
+    kind, more = a.dtype.type, np.float64 if a.dtype == np.float32 else np.longdouble  # so that it is rounded once
+    return kind(more(a) * more(kind(b)) + more(kind(c)))
 
 
 def polynomial(x: Any, single: Any, double: Any) -> Any:

@@ -47,7 +47,7 @@ def at(array: Any, index: Any) -> Place:
     if array.flags.c_contiguous:
         return Place(array.reshape(-1), int(index))
     root = array
-    while root.base is not None:
+    while isinstance(root.base, np.ndarray):  # recycled memory is not one
         root = root.base
     offset = (array.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // array.itemsize
     order = sorted(range(root.ndim), key=lambda axis: -root.strides[axis])  # that of memory: no copy

@@ -26,7 +26,7 @@ def a_runtime(driver: int, count: int = 1) -> Any:
     about = {"name": b"A GPU", "major": 9, "minor": 0, "totalGlobalMem": 80 << 30}
     return SimpleNamespace(
         driverGetVersion=lambda: driver, runtimeGetVersion=lambda: 13020, getDeviceCount=lambda: count,
-        getDeviceProperties=lambda _: about,
+        getDeviceProperties=dict.fromkeys(range(count), about).__getitem__,
     )  # fmt: skip
 
 
@@ -54,6 +54,32 @@ def test_without_a_gpu_it_says_what_to_do(
         mover("cuda")
 
 
+@pytest.mark.parametrize(("driver", "offered"), [(11080, False), (12040, True)])
+def test_a_driver_that_is_too_old_is_offered_what_there_is(
+    driver: int, offered: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed(monkeypatch, WHEEL, a_runtime(driver))
+    assert ("or scratchnn[cuda" in gpu_state().text) == gpu_state().text.endswith(" in its place") == offered
+
+
+def test_a_driver_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = a_runtime(13000)
+    runtime.getDeviceCount = lambda: 1 // 0
+    installed(monkeypatch, WHEEL, runtime)
+    assert gpu_state() == (False, "CuPy 14.2.0, but the driver says integer division or modulo by zero")
+
+
+@pytest.mark.parametrize(("number", "version"), [(13020, (13, 2)), (12090, (12, 9)), (11990, (11, 99)), (0, (0, 0))])
+def test_how_cuda_writes_a_version(number: int, version: tuple[int, int]) -> None:
+    assert device._cuda(number) == version
+
+
+def test_an_array_comes_back_from_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed(monkeypatch, WHEEL)
+    host = np.zeros(2)
+    assert to_cpu(SimpleNamespace(get=lambda: host)) is host
+
+
 def test_a_gpu_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, WHEEL, a_runtime(13000))
     assert gpu_state() == (True, "A GPU, sm 9.0, 80 GiB, CuPy 14.2.0")
@@ -63,7 +89,7 @@ def test_a_gpu_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cupy_that_does_not_import(monkeypatch: pytest.MonkeyPatch) -> None:
     installed(monkeypatch, WHEEL)
     monkeypatch.setitem(sys.modules, "cupy", None)
-    assert "CuPy cannot be imported" in gpu_state().text
+    assert "CuPy cannot be imported" in gpu_state().text and not gpu_state().ok
 
 
 def test_the_cpu_is_always_there() -> None:
@@ -82,5 +108,7 @@ def test_errors_out_of_cupy_become_one_sentence() -> None:
     assert full == "the GPU's memory is full (Out of memory allocating 8 bytes); try a smaller --batch-size"
     stopped = explained(error("CUDARuntimeError", "cupy_backends.cuda.api.runtime", "cudaErrorIllegalAddress: .."))
     assert stopped == "the GPU stopped: cudaErrorIllegalAddress: .."
+    nameless = explained(error("OutOfMemoryError", "cupy.cuda.memory", " "))
+    assert nameless == "the GPU's memory is full (OutOfMemoryError); try a smaller --batch-size"
     assert "cannot compile" in str(explained(error("CompileException", "cupy.cuda.compiler", "kernel.cu(3): error")))
     assert explained(ValueError("x")) is None

@@ -118,6 +118,20 @@ def test_a_subclass_of_array_is_served_like_an_array(monkeypatch: pytest.MonkeyP
     assert choose("op", None, x) is versions["reference"]
 
 
+@pytest.mark.parametrize("number", [np.inf, np.nan])
+def test_a_pixel_that_is_no_number_is_its_neighbours_only(number: float) -> None:
+    """Where an image is resized with its channels last, weights of 0 are left out."""
+    rows, columns = np.arange(8) * 4 // 8, np.arange(6) * 3 // 6
+    x = np.ones((1, 4, 3, 2)).transpose(0, 3, 1, 2)
+    x[0, 1, 2, 1] = number
+    assert_bits(kernels.resize2d(x, (8, 6), impl="cpu"), x[:, :, rows[:, None], columns], "y")
+    dy = np.ones((1, 8, 6, 2)).transpose(0, 3, 1, 2)
+    dy[0, 1, 5, 3] = number
+    truth = np.full((1, 2, 4, 3), 4.0)
+    truth[0, 1, 2, 1] = number
+    assert_bits(kernels.resize2d_input_grad(dy, (4, 3), impl="cpu"), truth, "dx")
+
+
 def test_lists_will_do_for_pairs() -> None:
     x, weight = RNG.standard_normal((1, 1, 9, 9)), RNG.standard_normal((1, 1, 2, 3))
     listed = kernels.conv2d(x, weight, stride=[1, 2], padding=[0, 1], dilation=[2, 3])

@@ -76,3 +76,10 @@ def test_special_values(op: str, dtype: Any) -> None:
 def test_a_target_that_is_no_probability_is_refused(wrong: float) -> None:
     with pytest.raises(KernelError, match="probabilities in"):
         kernels.binary_cross_entropy(np.zeros(3), np.array([0, 1, wrong]))
+
+
+def test_certain_targets_may_be_moved_by_a_complex_step() -> None:
+    """Only their real part is a probability."""
+    x, target = np.array([0.3, -0.2]) + 0j, np.array([0 - 1e-30j, 1 + 1e-30j])
+    value, _ = kernels.binary_cross_entropy(x, target)
+    np.testing.assert_allclose(value.imag / 1e-30, x[0].real - x[1].real, rtol=1e-14)

@@ -76,13 +76,15 @@ def test_what_computes_the_same_is_not_made(tmp_path: Path) -> None:
     path = tmp_path / "same.py"
     path.write_text(
         "def same(x, a, b):\n"
-        "    y = add(max(a, b), x.maximum(a, b)) + choose(x, a, b, x)\n"
+        "    y = add(max(a, b), x.maximum(a, b)) + choose(x, a, b, x) + fma(a, b, x)\n"
         "    y = x.astype(a, copy=False).reshape(-1, b).swapaxes(a, b)\n"
+        "    wide()\n"
         "    return x.einsum(a, b, optimize=True), x.max(a, b), x.sum(copy=False), y[-1]\n"
     )
     changes = {mutant.change for mutant in mutants_of(path, "same")}
     calls = {change for change in changes if "(" in change and " + " not in change}
     assert calls == {
+        "fma(a, b, x)  ->  fma(a, x, b)",
         "choose(x, a, b, x)  ->  choose(a, x, b, x)", "choose(x, a, b, x)  ->  choose(x, b, a, x)",
         "x.astype(a, copy=False).reshape(-1, b)  ->  x.astype(a, copy=False).reshape(b, -1)",
         "x.einsum(a, b, optimize=True)  ->  x.einsum(b, a, optimize=True)", "x.max(a, b)  ->  x.max(b, a)",

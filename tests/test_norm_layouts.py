@@ -72,10 +72,35 @@ def test_two_threads(two_threads: None, kind: str, shape: tuple[int, ...], last:
 
 
 @pytest.mark.parametrize("last", [False, True])
-@pytest.mark.parametrize("shape", [(8, 64, 40, 40), (8, 100, 40, 40), (64, 10, 7, 7)])
+@pytest.mark.parametrize("shape", [(8, 64, 40, 40), (8, 100, 40, 40), (64, 10, 7, 7), (3, 2, 5, 5), (1, 2, 5, 5)])
 def test_the_variance_of_far_away_numbers(shape: tuple[int, ...], last: bool) -> None:
     """A mean of 1000 standard deviations leaves the variance four digits of float32's seven."""
     x = (np.random.default_rng(0).standard_normal(shape) + 1000).astype(np.float32)
     x = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) if last else x
     var = kernels.normalize(x, (0, 2, 3), 1e-5)[3]
     np.testing.assert_allclose(var, x.astype(float).var((0, 2, 3), keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "axes", "weight"),
+    [
+        ((10, 2, 1), (1,), (1, 2, 1)),  # rows, in which numbers are added up
+        ((10, 1, 70), (0,), (1, 1, 70)),  # columns, wide ones and narrow ones
+        ((10, 1, 5), (0,), (1, 1, 5)),
+    ],
+)
+def test_small_gradients_after_large_ones_are_not_lost(
+    shape: tuple[int, ...], axes: tuple[int, ...], weight: tuple[int, ...]
+) -> None:
+    """Sums of float32 are moved to float64 before they are so large that they swallow a 1."""
+    rows = np.repeat([2.0**24, 1, 2.0**24, 1], [64, 640, 64, 641])
+    dy = (rows[:, None] * np.ones(shape[1] * shape[2])).astype(np.float32)
+    x = np.zeros_like(dy)
+    reduced = (1, dy.shape[1]) if axes == (0,) else (len(dy), 1)
+    mean, scale, gamma = (
+        np.zeros(reduced, np.float32),
+        np.ones(reduced, np.float32),
+        np.ones((1, dy.shape[1]), np.float32),
+    )
+    dbias = kernels.normalize_affine_grad(dy, x, mean, scale, gamma, axes, impl="cpu")[2]
+    assert_bits(dbias, np.full((1, dy.shape[1]), rows.sum(), np.float32), "dbias")

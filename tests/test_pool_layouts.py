@@ -125,6 +125,8 @@ def test_an_index_outside_of_the_plane_is_refused(place: int, wrong: int, order:
     winners.reshape(-1)[place] = wrong
     with pytest.raises(KernelError, match=f"{wrong}"):
         kernels.max_pool2d_scatter(laid(np.ones(winners.shape), order), winners, (99, 67))
+    with pytest.raises(KernelError, match=f"{wrong}"):
+        kernels.max_pool2d_gather(laid(np.zeros((2, 3, 99, 67)), order), winners)
 
 
 @dtypes

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from scratchnn_kernels import memory, threads
-from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.check import Array
 from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import Window
 from scratchnn_kernels.window_cpu import call
@@ -32,16 +32,16 @@ def gradient(dy: Array, input_size: tuple[int, int], window: Window, count_inclu
 
 @lru_cache(1024)
 def cells(size: tuple[int, int], window: Window, count_include_pad: bool) -> tuple[Array, Array]:
-    """How many rows [OH], and how many columns [OW], each window averages over."""
+    """How many rows [OH], and how many columns [OW], each window averages over; at least one.
+
+    For padding is at most half a window, and with ceil_mode too every window begins before the input's end.
+    """
     per_axis = []
     for axis, outputs in enumerate(window.output_size(size)):
         before, after = window.padding[axis]
         low, high = (-before, size[axis] + after) if count_include_pad else (0, size[axis])
         start = np.arange(outputs) * window.stride[axis] - before
-        count = np.minimum(start + window.kernel[axis], high) - np.maximum(start, low)
-        if (count < 1).any():
-            raise KernelError(f"a window of {window} holds no cell of the input of size {size}")
-        per_axis.append(count)
+        per_axis.append(np.minimum(start + window.kernel[axis], high) - np.maximum(start, low))
     return per_axis[0], per_axis[1]
 
 
@@ -69,4 +69,5 @@ def _side_by_side(given: Array, size: tuple[int, int], *, gradient: bool) -> Arr
 
 
 def _taps(window: Window) -> tuple[int, ...]:
-    return (*window.kernel, *window.stride, window.padding[0][0], window.padding[1][0])
+    (top, _), (left, _) = window.padding
+    return (*window.kernel, *window.stride, top, left)

@@ -10,6 +10,7 @@ from numba import njit, prange, types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 from scratchnn_kernels.tile import I64
 from scratchnn_kernels.window_vectors import Windows, lanes, square
 
@@ -155,22 +156,26 @@ def images_gradient(dy: Array, dx: Array, first: int, last: int) -> None:
 def planes_parallel(x: Array, y: Array, total: int, parts: int) -> None:
     """`planes` of all planes, which the threads share; likewise below."""
     for part in prange(parts):
-        planes(x, y, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        planes(x, y, first, last)
 
 
 @jit_parallel
 def images_parallel(x: Array, y: Array, total: int, parts: int) -> None:
     for part in prange(parts):
-        images(x, y, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        images(x, y, first, last)
 
 
 @jit_parallel
 def planes_gradient_parallel(dy: Array, dx: Array, total: int, parts: int) -> None:
     for part in prange(parts):
-        planes_gradient(dy, dx, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        planes_gradient(dy, dx, first, last)
 
 
 @jit_parallel
 def images_gradient_parallel(dy: Array, dx: Array, total: int, parts: int) -> None:
     for part in prange(parts):
-        images_gradient(dy, dx, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        images_gradient(dy, dx, first, last)

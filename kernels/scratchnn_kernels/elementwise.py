@@ -23,13 +23,13 @@ def elementwise(name: str, *, arrays: int, operations: int) -> Callable[..., Arr
         # x's layout leads; y lies like x, so that its vector is a view.
         if x.flags.c_contiguous:
             y = memory.empty(x.shape, x.dtype)
-            vectors = [a.reshape(-1) for a in (*given, y)]
+            vectors = [a.ravel() for a in (*given, y)]
         else:
             y = memory.empty_like(x)
             kept, *vectors = memory.flat(x, *given[:-1], y)
             vectors.insert(-1, kept)
         # numbers in x's precision, else the loop would run in float64
-        numbers = [x.dtype.type(number) for number in arguments[arrays:]] if len(arguments) > arrays else ()
+        numbers = [x.dtype.type(number) for number in arguments[arrays:]]
         pieces = parts(operations * x.size, x.size)
         if pieces == 1:
             serial(*vectors, *numbers)

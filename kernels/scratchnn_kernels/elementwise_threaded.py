@@ -7,13 +7,8 @@ from numba import prange
 
 from scratchnn_kernels import elementwise_loops as loops
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.vector_bits import compiled, threaded
-
-
-@compiled
-def bounds(part: int, parts: int, size: int) -> tuple[int, int]:
-    """Where a part begins and ends."""
-    return part * size // parts, (part + 1) * size // parts
+from scratchnn_kernels.parted import bounds
+from scratchnn_kernels.vector_bits import threaded
 
 
 @threaded

@@ -8,6 +8,7 @@ import numpy as np
 from numba import prange
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 from scratchnn_kernels.vector_bits import Number, compiled, summing, threaded, wide
 from scratchnn_kernels.vector_math import exp_negative, log1p_of_fraction
 
@@ -110,7 +111,7 @@ def _errors(x: Array, target: Array, dx: Array, share: float) -> None:
 def squared_error_threaded(x: Array, target: Array, dx: Array, share: float, parts: int) -> Number:
     totals = np.empty(parts)
     for part in prange(parts):
-        i, j = part * x.size // parts, (part + 1) * x.size // parts
+        i, j = bounds(part, parts, x.size)
         totals[part] = squared_error(x[i:j], target[i:j], dx[i:j], share)
     return totals.sum()
 
@@ -119,7 +120,7 @@ def squared_error_threaded(x: Array, target: Array, dx: Array, share: float, par
 def absolute_error_threaded(x: Array, target: Array, dx: Array, share: float, parts: int) -> Number:
     totals = np.empty(parts)
     for part in prange(parts):
-        i, j = part * x.size // parts, (part + 1) * x.size // parts
+        i, j = bounds(part, parts, x.size)
         totals[part] = absolute_error(x[i:j], target[i:j], dx[i:j], share)
     return totals.sum()
 
@@ -128,6 +129,6 @@ def absolute_error_threaded(x: Array, target: Array, dx: Array, share: float, pa
 def binary_cross_entropy_threaded(x: Array, target: Array, dx: Array, share: float, parts: int) -> Number:
     totals = np.empty(parts)
     for part in prange(parts):
-        i, j = part * x.size // parts, (part + 1) * x.size // parts
+        i, j = bounds(part, parts, x.size)
         totals[part] = binary_cross_entropy(x[i:j], target[i:j], dx[i:j], share)
     return totals.sum()

@@ -59,7 +59,7 @@ def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:
     out = memory.empty((n, h, w, c) if last else (n, c, h, w), y.dtype)
     given, places = _in_order(y, last), _in_order(indices, last)
     # Most likely windows of 2x2 side by side; whether they are is seen on the way.
-    likely = h // 2 == oh > 0 and w // 2 == ow > 0 and indices.itemsize >= 4
+    likely = h // 2 == oh and w // 2 == ow and indices.itemsize >= 4
     if not (likely and _scatter_2x2(given, places, out, last)):
         check_range(indices, size)
         _scatter(given, places, out, last)

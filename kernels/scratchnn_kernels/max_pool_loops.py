@@ -66,7 +66,7 @@ def _across(column: Array, place: Array, best: Array, winner: Array) -> None:
     for j in range(best.size):
         value, found = column[j], best[j]
         more = (value > found) | ((value != value) & (found == found))
-        equal = (value == found) | ((value != value) & (found != found))
+        equal = (value == found) | (value != value)  # if only the new one is a NaN, it is more
         wins = more | (equal & (place[j] < winner[j]))
         best[j] = value if wins else found
         winner[j] = place[j] if wins else winner[j]

@@ -8,6 +8,7 @@ from scratchnn_kernels import max_pool_loops as loops
 from scratchnn_kernels import max_pool_vectors as vectors
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.max_pool_loops import Taps
+from scratchnn_kernels.parted import bounds
 
 jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
@@ -15,32 +16,37 @@ jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True
 @jit
 def planes(x: Array, taps: Taps, y: Array, indices: Array, parts: int) -> None:
     for part in numba.prange(parts):
-        loops.planes(x, taps, y, indices, part * len(x) // parts, (part + 1) * len(x) // parts)
+        first, last = bounds(part, parts, len(x))
+        loops.planes(x, taps, y, indices, first, last)
 
 
 @jit
 def images(x: Array, taps: Taps, y: Array, indices: Array, parts: int) -> None:
     for part in numba.prange(parts):
-        loops.images(x, taps, y, indices, part * len(y) // parts, (part + 1) * len(y) // parts)
+        first, last = bounds(part, parts, len(y))
+        loops.images(x, taps, y, indices, first, last)
 
 
 @jit
 def planes_2x2(x: Array, y: Array, indices: Array, total: int, parts: int) -> None:
     for part in numba.prange(parts):
-        vectors.planes_2x2(x, y, indices, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        vectors.planes_2x2(x, y, indices, first, last)
 
 
 @jit
 def images_2x2(x: Array, y: Array, indices: Array, total: int, parts: int) -> None:
     for part in numba.prange(parts):
-        vectors.images_2x2(x, y, indices, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        vectors.images_2x2(x, y, indices, first, last)
 
 
 @jit
 def scatter_planes_2x2(y: Array, indices: Array, out: Array, total: int, parts: int) -> bool:
     astray = 0
     for part in numba.prange(parts):
-        whole = vectors.scatter_planes_2x2(y, indices, out, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        whole = vectors.scatter_planes_2x2(y, indices, out, first, last)
         astray += not whole
     return astray == 0
 
@@ -49,7 +55,8 @@ def scatter_planes_2x2(y: Array, indices: Array, out: Array, total: int, parts: 
 def scatter_images_2x2(y: Array, indices: Array, out: Array, total: int, parts: int) -> bool:
     astray = 0
     for part in numba.prange(parts):
-        whole = vectors.scatter_images_2x2(y, indices, out, part * total // parts, (part + 1) * total // parts)
+        first, last = bounds(part, parts, total)
+        whole = vectors.scatter_images_2x2(y, indices, out, first, last)
         astray += not whole
     return astray == 0
 
@@ -57,10 +64,12 @@ def scatter_images_2x2(y: Array, indices: Array, out: Array, total: int, parts: 
 @jit
 def scatter(y: Array, indices: Array, out: Array, parts: int) -> None:
     for part in numba.prange(parts):
-        loops.scatter(y, indices, out, part * len(y) // parts, (part + 1) * len(y) // parts)
+        first, last = bounds(part, parts, len(y))
+        loops.scatter(y, indices, out, first, last)
 
 
 @jit
 def gather(plane: Array, indices: Array, out: Array, parts: int) -> None:
     for part in numba.prange(parts):
-        loops.gather(plane, indices, out, part * len(out) // parts, (part + 1) * len(out) // parts)
+        first, last = bounds(part, parts, len(out))
+        loops.gather(plane, indices, out, first, last)

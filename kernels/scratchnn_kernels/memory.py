@@ -78,11 +78,11 @@ def flat(x: Array, *others: Array) -> tuple[Array, ...]:
     The result of an elementwise kernel for them is `empty_like(first)`, whose own `flat` is a view.
     """
     if x.flags.c_contiguous:
-        return x.reshape(-1), *(other.reshape(-1) for other in others)
+        return x.ravel(), *(other.ravel() for other in others)
     if channels_last(x):
-        return tuple(a.transpose(0, 2, 3, 1).reshape(-1) for a in (x, *others))
+        return tuple(a.transpose(0, 2, 3, 1).ravel() for a in (x, *others))
     order = sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
-    return tuple(a.transpose(order).reshape(-1) for a in (x, *others))
+    return tuple(a.transpose(order).ravel() for a in (x, *others))
 
 
 def clear() -> None:
@@ -92,7 +92,7 @@ def clear() -> None:
 
 def _rounded(size: int) -> int:
     """The block size for `size` bytes: an eighth of a power of two, so that near sizes share blocks."""
-    step = 1 << max(size.bit_length() - 4, 12)
+    step = 1 << size.bit_length() - 4  # a page at least
     return -(-size // step) * step
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from scratchnn_kernels import normalize_cells as loops
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 
 jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
@@ -19,7 +20,7 @@ def normalize_members(
     """`normalize` of all units, which the threads share."""
     size = len(x) * blocks
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         loops.normalize(x, plane, weight, bias, eps, centred, y, inv_std, mean, var, blocks, first, last)
 
 
@@ -31,7 +32,7 @@ def gradient_members(
     """`gradient` of all units, which the threads share; dweights and dbiases are [parts,C]."""
     size = len(x) * blocks
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         loops.gradient(
             g,
             x,
@@ -59,7 +60,7 @@ def normalize_rows(
     rows, cells = x.shape[1:]
     means, squares, counts = np.empty((parts, cells)), np.empty((parts, cells)), np.empty(parts, np.int64)
     for part in numba.prange(parts):
-        first, last = part * rows // parts, (part + 1) * rows // parts
+        first, last = bounds(part, parts, rows)
         counts[part] = last - first
         loops.moments(x[0], 0, cells, first, last, means[part], squares[part])
     cell_mean, cell_m2 = np.empty(cells), np.empty(cells)
@@ -67,7 +68,7 @@ def normalize_rows(
     loops.statistics(cell_mean, cell_m2, rows, plane, centred, eps, inv_std[0], mean[0], var[0])
     shift, scale, offset = loops.forward_tables(cells, plane, weight, bias, centred, inv_std[0], mean[0])
     for part in numba.prange(parts):
-        first, last = part * rows // parts, (part + 1) * rows // parts
+        first, last = bounds(part, parts, rows)
         loops.scale_rows(x[0], 0, first, last, shift, scale, offset, y[0])
 
 
@@ -82,12 +83,12 @@ def gradient_rows(
     shift = np.empty(cells, x.dtype)
     loops.spread(mean[0], plane, shift)
     for part in numba.prange(parts):
-        first, last = part * rows // parts, (part + 1) * rows // parts
+        first, last = bounds(part, parts, rows)
         loops.sums(g[0], x[0], 0, first, last, shift, totals[part], products[part])
     a, b, c = loops.backward_tables(
         totals.sum(0), products.sum(0), rows * cells // mean.shape[1], plane, scale_in[0], inv_std[0], weight,
         centred, dweight[0], dbias[0],
     )  # fmt: skip
     for part in numba.prange(parts):
-        first, last = part * rows // parts, (part + 1) * rows // parts
+        first, last = bounds(part, parts, rows)
         loops.combine_rows(g[0], x[0], 0, first, last, shift, a, b, c, dx[0])

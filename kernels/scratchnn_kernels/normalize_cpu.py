@@ -38,8 +38,6 @@ class Plan(NamedTuple):
 
     def laid(self, x: Array) -> Array:
         """x as the loops take it: a view, or a copy of an x that lies otherwise."""
-        if self.order is None and x.flags.c_contiguous:
-            return x.reshape(self.shape)
         return np.ascontiguousarray(x if self.order is None else x.transpose(self.order)).reshape(self.shape)
 
     def flat(self, v: Array) -> Array:
@@ -117,7 +115,7 @@ def _columns(word: str, sizes: list[int]) -> tuple[str, Shape, int, int, int] | 
     span = NARROW if channels * plane <= NARROW else SPAN
     while rows % 2 == 0 and 2 * copies * channels * plane <= span:
         rows, copies = rows // 2, copies * 2
-    blocks = 1 if copies > 1 else min(channels, -(-channels * plane // SPAN))
+    blocks = min(channels, -(-channels * plane // SPAN))
     return "cells", (members, rows, copies * channels * plane), plane, members, blocks
 
 

@@ -6,6 +6,7 @@ import numba
 
 from scratchnn_kernels import normalize_runs as runs
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 
 jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True)
 
@@ -17,7 +18,7 @@ def planes(
 ) -> None:  # fmt: skip
     """`planes`, whose channels the threads share."""
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         runs.planes(x, weight, bias, eps, centred, y, inv_std, mean, var, first, last)
 
 
@@ -28,7 +29,7 @@ def groups(
 ) -> None:  # fmt: skip
     """`groups`, whose rows the threads share."""
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         runs.groups(x, weight, bias, eps, centred, y, inv_std, mean, var, first, last)
 
 
@@ -39,7 +40,7 @@ def vectors(
 ) -> None:  # fmt: skip
     """`vectors`, whose rows the threads share."""
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         runs.vectors(x, weight, bias, eps, centred, y, inv_std, mean, var, first, last)
 
 
@@ -50,7 +51,7 @@ def planes_gradient(
 ) -> None:  # fmt: skip
     """`planes_gradient`, whose channels the threads share; dweights and dbiases are [parts,C]."""
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         runs.planes_gradient(
             g, x, mean, scale_in, inv_std, weight, centred, dx, dweights[part], dbiases[part], first, last
         )
@@ -63,7 +64,7 @@ def groups_gradient(
 ) -> None:  # fmt: skip
     """`groups_gradient`, whose rows the threads share; dweights and dbiases are [parts,C]."""
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         runs.groups_gradient(
             g, x, mean, scale_in, inv_std, weight, centred, dx, dweights[part], dbiases[part], first, last
         )
@@ -76,7 +77,7 @@ def vectors_gradient(
 ) -> None:  # fmt: skip
     """`vectors_gradient`, whose rows the threads share; dweights and dbiases are [parts,D]."""
     for part in numba.prange(parts):
-        first, last = part * size // parts, (part + 1) * size // parts
+        first, last = bounds(part, parts, size)
         runs.vectors_gradient(
             g, x, mean, scale_in, inv_std, weight, centred, dx, dweights[part], dbiases[part], first, last
         )

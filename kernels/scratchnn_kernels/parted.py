@@ -17,6 +17,12 @@ from numba import njit
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "cache": True, "nogil": True}
 
 
+@njit(**OPTIONS)
+def bounds(part: int, parts: int, size: int) -> tuple[int, int]:
+    """Where a part of `size` pieces begins and ends."""
+    return part * size // parts, (part + 1) * size // parts
+
+
 def in_parts(function: Callable[..., None]) -> Callable[..., None]:
     """A kernel whose `for part in prange(parts)` runs on as many threads; called from Python, by position only."""
     place = list(signature(function).parameters).index("parts")

@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 
 SUMMED = {"reassoc", "contract", "nsz"}
 jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=SUMMED)
@@ -26,7 +27,7 @@ def resize(
     row = np.empty((1, x.shape[2]), x.dtype)
     for m in range(first, last):
         for i in range(above.size):
-            if i and above[i] == above[i - 1] and below[i] == below[i - 1] and down[i] == down[i - 1]:
+            if i and above[i] == above[i - 1] and down[i] == down[i - 1]:  # and so is what is below
                 for k in range(y.shape[2]):  # a row that is repeated
                     y[m, i, k] = y[m, i - 1, k]
                 continue
@@ -76,7 +77,7 @@ def resize_parallel(
 ) -> None:  # fmt: skip
     """`resize` of all images, which the threads share; likewise below."""
     for part in numba.prange(parts):
-        begin, end = part * len(x) // parts, (part + 1) * len(x) // parts
+        begin, end = bounds(part, parts, len(x))
         resize(x, channels, above, below, down, left, right, across, y, begin, end)
 
 
@@ -86,5 +87,5 @@ def resize_gradient_parallel(
     dx: Array, parts: int,
 ) -> None:  # fmt: skip
     for part in numba.prange(parts):
-        begin, end = part * len(dy) // parts, (part + 1) * len(dy) // parts
+        begin, end = bounds(part, parts, len(dy))
         resize_gradient(dy, channels, above, below, down, left, right, across, dx, begin, end)

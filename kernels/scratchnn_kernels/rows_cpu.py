@@ -10,6 +10,7 @@ import numpy as np
 from numba import prange
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 from scratchnn_kernels.vector_bits import Number, compiled, from_ordered, ordered, summing, threaded, wide
 from scratchnn_kernels.vector_math import exp_negative
 
@@ -164,28 +165,33 @@ def _shifted_sum(x: Array, shift: Number) -> Number:
 @threaded
 def softmax_rows_threaded(x: Array, y: Array, pieces: int, parts: int) -> None:
     for part in prange(parts):
-        softmax_rows(x, y, part * pieces // parts, (part + 1) * pieces // parts)
+        first, last = bounds(part, parts, pieces)
+        softmax_rows(x, y, first, last)
 
 
 @threaded
 def softmax_grad_rows_threaded(dy: Array, y: Array, dx: Array, pieces: int, parts: int) -> None:
     for part in prange(parts):
-        softmax_grad_rows(dy, y, dx, part * pieces // parts, (part + 1) * pieces // parts)
+        first, last = bounds(part, parts, pieces)
+        softmax_grad_rows(dy, y, dx, first, last)
 
 
 @threaded
 def softmax_blocks_threaded(x: Array, y: Array, pieces: int, parts: int) -> None:
     for part in prange(parts):
-        softmax_blocks(x, y, part * pieces // parts, (part + 1) * pieces // parts)
+        first, last = bounds(part, parts, pieces)
+        softmax_blocks(x, y, first, last)
 
 
 @threaded
 def softmax_grad_blocks_threaded(dy: Array, y: Array, dx: Array, pieces: int, parts: int) -> None:
     for part in prange(parts):
-        softmax_grad_blocks(dy, y, dx, part * pieces // parts, (part + 1) * pieces // parts)
+        first, last = bounds(part, parts, pieces)
+        softmax_grad_blocks(dy, y, dx, first, last)
 
 
 @threaded
 def cross_entropy_threaded(z: Array, target: Array, smoothing: Number, loss: Array, dz: Array, parts: int) -> None:
     for part in prange(parts):
-        cross_entropy(z, target, smoothing, loss, dz, part * len(z) // parts, (part + 1) * len(z) // parts)
+        first, last = bounds(part, parts, len(z))
+        cross_entropy(z, target, smoothing, loss, dz, first, last)

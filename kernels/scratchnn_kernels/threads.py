@@ -35,7 +35,7 @@ def parts(work: int, pieces: int) -> int:
     threads = get_threads()
     if not _told:
         _tell_numba(threads)
-    return max(1, min(threads, pieces)) if threads > 1 and work >= LEAST_WORK else 1
+    return max(1, min(threads, pieces)) if work >= LEAST_WORK else 1
 
 
 def _tell_numba(threads: int) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 from numba import prange
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 from scratchnn_kernels.vector_bits import Number, compiled, ordered, plus_one_if, threaded, wide
 
 FEW = 256  # numbers that are ranked faster than merged
@@ -151,10 +152,12 @@ def _sort(keys: Array, room: Array) -> None:
 @threaded
 def mask_rows_threaded(x: Array, k: int, mask: Array, keys: Array, parts: int) -> None:
     for part in prange(parts):
-        mask_rows(x, k, mask, keys[part], part * len(x) // parts, (part + 1) * len(x) // parts)
+        first, last = bounds(part, parts, len(x))
+        mask_rows(x, k, mask, keys[part], first, last)
 
 
 @threaded
 def topk_rows_threaded(x: Array, k: int, values: Array, indices: Array, keys: Array, parts: int) -> None:
     for part in prange(parts):
-        topk_rows(x, k, values, indices, keys[part], part * len(x) // parts, (part + 1) * len(x) // parts)
+        first, last = bounds(part, parts, len(x))
+        topk_rows(x, k, values, indices, keys[part], first, last)

@@ -4,6 +4,7 @@ import numpy as np
 from numba import prange
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 from scratchnn_kernels.vector_bits import compiled, threaded, wide
 
 
@@ -41,7 +42,7 @@ def sgd_threaded(
     w: Array, g: Array, velocity: Array, momentum: float, decay: float, a: float, b: float, parts: int
 ) -> None:
     for part in prange(parts):
-        i, j = part * w.size // parts, (part + 1) * w.size // parts
+        i, j = bounds(part, parts, w.size)
         sgd(w[i:j], g[i:j], velocity[i:j], momentum, decay, a, b)
 
 
@@ -51,5 +52,5 @@ def adam_threaded(
     rate: float, scale: float, parts: int,
 ) -> None:  # fmt: skip
     for part in prange(parts):
-        i, j = part * w.size // parts, (part + 1) * w.size // parts
+        i, j = bounds(part, parts, w.size)
         adam(w[i:j], g[i:j], m[i:j], v[i:j], b1, b2, eps, decay, shrink, rate, scale)

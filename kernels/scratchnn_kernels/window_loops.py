@@ -10,6 +10,7 @@ import numba
 import numpy as np
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds
 
 SUMMED = {"reassoc", "contract", "nsz"}
 jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, fastmath=SUMMED)
@@ -33,7 +34,6 @@ def average(x: Array, channels: int, taps: Taps, rows: Array, columns: Array, y:
     kh, kw, s, t, top, left = taps
     h, width, w = x.shape[1], x.shape[2], x.shape[2] // channels
     total, shares = np.empty((1, width), x.dtype), portions(rows, columns, x)
-    halves = channels == 1 and kw == 2 and t == 2 and left == 0 and 2 * columns.size <= w
     for m in range(first, last):
         for i in range(y.shape[1]):
             for v in range(width):
@@ -41,10 +41,6 @@ def average(x: Array, channels: int, taps: Taps, rows: Array, columns: Array, y:
             for u in range(max(0, i * s - top), min(h, i * s - top + kh)):
                 for v in range(width):
                     total[0, v] += x[m, u, v]
-            if halves:
-                for j in range(columns.size):
-                    y[m, i, j] = (total[0, 2 * j] + total[0, 2 * j + 1]) * shares[i, j]
-                continue
             for j in range(columns.size):
                 begin, end = max(0, j * t - left), min(w, j * t - left + kw)
                 share = shares[i, j]
@@ -71,20 +67,11 @@ def average_gradient(
     kh, kw, s, t, top, left = taps
     h, width, w = dx.shape[1], dx.shape[2], dx.shape[2] // channels
     total, shares = np.zeros((1, width), dx.dtype), portions(rows, columns, dx)
-    halves = channels == 1 and kw == 2 and t == 2 and left == 0 and 2 * columns.size <= w
     for m in range(first, last):
         for u in range(h):
             for v in range(width):
                 dx[m, u, v] = 0
         for i in range(dy.shape[1]):
-            if halves:
-                for j in range(columns.size):
-                    total[0, 2 * j] = dy[m, i, j] * shares[i, j]
-                    total[0, 2 * j + 1] = dy[m, i, j] * shares[i, j]
-                for u in range(max(0, i * s - top), min(h, i * s - top + kh)):
-                    for v in range(width):
-                        dx[m, u, v] += total[0, v]
-                continue
             for v in range(width):
                 total[0, v] = 0
             for j in range(columns.size):
@@ -101,11 +88,11 @@ def average_gradient(
 def pad(x: Array, channels: int, rows: Array, columns: Array, y: Array, first: int, last: int) -> None:
     """y [M,OH,OW*C] shows the cells rows[i], columns[j] of x [M,H,W*C], and zero where one is -1.
 
-    The columns that follow one another, all but the borders, are copied as one run.
+    The columns that follow one another, all but the borders, are copied as one run; there is at least one of x.
     """
     begin, end = run(columns)
     target, length = np.uintp(begin * channels), np.uintp((end - begin) * channels)
-    source = np.uintp(columns[begin] * channels if end > begin else 0)
+    source = np.uintp(columns[begin] * channels)
     for m in range(first, last):
         for i in range(rows.size):
             u = rows[i]
@@ -124,22 +111,17 @@ def pad(x: Array, channels: int, rows: Array, columns: Array, y: Array, first: i
 
 @jit
 def pad_gradient(dy: Array, channels: int, rows: Array, columns: Array, dx: Array, first: int, last: int) -> None:
-    """The adjoint of `pad`."""
+    """The adjoint of `pad` where no cell is -1; that of padding with zeros is to cut them off, again a `pad`."""
     begin, end = run(columns)
-    shift = columns[begin] - begin if end > begin else 0
+    shift = columns[begin] - begin
     for m in range(first, last):
         dx[m] = 0
         for i in range(rows.size):
             u = rows[i]
-            if u < 0:
-                continue
             for border in range(columns.size - (end - begin)):
                 j = border if border < begin else border + end - begin
-                v = columns[j]
-                if v < 0:
-                    continue
                 for c in range(channels):
-                    dx[m, u, v * channels + c] += dy[m, i, j * channels + c]
+                    dx[m, u, columns[j] * channels + c] += dy[m, i, j * channels + c]
             out = dx[m, u, (begin + shift) * channels : (end + shift) * channels]
             given = dy[m, i, begin * channels : end * channels]
             for k in range(out.size):
@@ -151,8 +133,10 @@ def run(columns: Array) -> tuple[int, int]:
     """The first longest stretch of columns that follow one another."""
     best, end, start = 0, 0, 0
     for j in range(columns.size):
-        if columns[j] < 0 or (j > start and columns[j] != columns[j - 1] + 1):
-            start = j + 1 if columns[j] < 0 else j
+        if columns[j] < 0:
+            start = j + 1
+        elif columns[j] != columns[j - 1] + 1:
+            start = j
         if j + 1 - start > end - best:
             best, end = start, j + 1
     return best, end
@@ -162,7 +146,8 @@ def run(columns: Array) -> tuple[int, int]:
 def average_parallel(x: Array, channels: int, taps: Taps, rows: Array, columns: Array, y: Array, parts: int) -> None:
     """`average` of all images, which the threads share; likewise below."""
     for part in numba.prange(parts):
-        average(x, channels, taps, rows, columns, y, part * len(x) // parts, (part + 1) * len(x) // parts)
+        first, last = bounds(part, parts, len(x))
+        average(x, channels, taps, rows, columns, y, first, last)
 
 
 @jit_parallel
@@ -170,17 +155,19 @@ def average_gradient_parallel(
     dy: Array, channels: int, taps: Taps, rows: Array, columns: Array, dx: Array, parts: int
 ) -> None:
     for part in numba.prange(parts):
-        first, last = part * len(dy) // parts, (part + 1) * len(dy) // parts
+        first, last = bounds(part, parts, len(dy))
         average_gradient(dy, channels, taps, rows, columns, dx, first, last)
 
 
 @jit_parallel
 def pad_parallel(x: Array, channels: int, rows: Array, columns: Array, y: Array, parts: int) -> None:
     for part in numba.prange(parts):
-        pad(x, channels, rows, columns, y, part * len(x) // parts, (part + 1) * len(x) // parts)
+        first, last = bounds(part, parts, len(x))
+        pad(x, channels, rows, columns, y, first, last)
 
 
 @jit_parallel
 def pad_gradient_parallel(dy: Array, channels: int, rows: Array, columns: Array, dx: Array, parts: int) -> None:
     for part in numba.prange(parts):
-        pad_gradient(dy, channels, rows, columns, dx, part * len(dy) // parts, (part + 1) * len(dy) // parts)
+        first, last = bounds(part, parts, len(dy))
+        pad_gradient(dy, channels, rows, columns, dx, first, last)
