@@ -1,14 +1,15 @@
-"""How a kernel is made to split its work, however little it is."""
+"""How a kernel is made to split its work, however little it is, and which loops it calls."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from scratchnn_kernels import memory, threads
+from scratchnn_kernels import dispatch, elementwise, memory, threads, window_cpu
 
 
 @contextmanager
@@ -27,3 +28,39 @@ def shared(parts: int, least_work: int = 0) -> Iterator[None]:
 
 def _no_numbers(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else np.iinfo(dtype).min, dtype)
+
+
+class Spy:
+    """A module of loops that writes down who is called."""
+
+    def __init__(self, module: Any, calls: list[tuple[str, tuple[Any, ...]]]) -> None:
+        self.module, self.calls = module, calls
+
+    def __getattr__(self, name: str) -> Any:
+        value, place = getattr(self.module, name), f"{self.module.__name__.rsplit('.')[-1]}.{name}"
+
+        def call(*args: Any) -> Any:
+            self.calls.append((place, args))
+            return value(*args)
+
+        return call if callable(value) else value
+
+
+@contextmanager
+def spied() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
+    """The loops that kernels call, with their arguments."""
+    calls: list[tuple[str, tuple[Any, ...]]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (dispatch, elementwise, window_cpu):  # which import the loops
+            patch.setattr(module, "import_module", lambda name: Spy(import_module(name), calls))
+        _forget()
+        try:
+            yield calls
+        finally:
+            _forget()
+
+
+def _forget() -> None:
+    """Who served before."""
+    dispatch.jitted.cache_clear()
+    elementwise._loops.cache_clear()

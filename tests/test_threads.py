@@ -1,8 +1,6 @@
 """Who does the work: one thread, or as many as there are, each with its share of the pieces."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -13,51 +11,14 @@ import scratchnn_kernels as kernels
 from compare import Array, assert_close
 from edge_calls import CALLS, numbers, turned
 from kernel_arguments import Call
-from scratchnn_kernels import KernelError, dispatch, elementwise, threads, window_cpu
+from scratchnn_kernels import KernelError, threads
 from scratchnn_kernels import avg_pool_cpu as cpu
-from scratchnn_kernels.dispatch import jitted
 from scratchnn_kernels.geometry import pool_window
-from sharing import shared
+from sharing import shared, spied
 
 numba = pytest.importorskip("numba")
 window_loops = import_module("scratchnn_kernels.window_loops")
 parted = import_module("scratchnn_kernels.parted")
-
-
-class Spy:
-    """A module of loops that writes down who is called."""
-
-    def __init__(self, module: Any, calls: list[tuple[str, tuple[Any, ...]]]) -> None:
-        self.module, self.calls = module, calls
-
-    def __getattr__(self, name: str) -> Any:
-        value, place = getattr(self.module, name), f"{self.module.__name__.rsplit('.')[-1]}.{name}"
-
-        def call(*args: Any) -> Any:
-            self.calls.append((place, args))
-            return value(*args)
-
-        return call if callable(value) else value
-
-
-@contextmanager
-def spied() -> Iterator[list[tuple[str, tuple[Any, ...]]]]:
-    """The loops that kernels call, with their arguments."""
-    calls: list[tuple[str, tuple[Any, ...]]] = []
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (dispatch, elementwise, window_cpu):  # which import the loops
-            patch.setattr(module, "import_module", lambda name: Spy(import_module(name), calls))
-        forget()
-        try:
-            yield calls
-        finally:
-            forget()
-
-
-def forget() -> None:
-    """Who served before."""
-    jitted.cache_clear()
-    elementwise._loops.cache_clear()
 
 
 def served(op: str, call: Call) -> int:
