@@ -34,6 +34,7 @@ def _windows() -> list[tuple[tuple[int, ...], dict[str, Any]]]:
     rows = [
         (small, {"kernel_size": 3}),
         (small, {"kernel_size": 3, "stride": 1}),
+        (small, {"kernel_size": 3, "stride": 2}),
         (small, {"kernel_size": 3, "stride": 2, "padding": 1}),
         (small, {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}),
         (wide, {"kernel_size": (3, 2), "stride": (1, 2)}),
@@ -45,6 +46,11 @@ def _windows() -> list[tuple[tuple[int, ...], dict[str, Any]]]:
         ((3, 2, 1, 1), {"kernel_size": 1}),
         ((1, 2, 3, 1), {"kernel_size": (3, 1), "stride": 2, "padding": (1, 0)}),
     ]
+    two_wide = [
+        ((2, 3, 5, w), {"kernel_size": (3, 2), "stride": stride, "padding": padding})
+        for w in (3, 4, 6, 7)
+        for stride, padding in (((2, 2), 0), ((1, 2), (1, 0)), ((3, 2), (0, 1)), ((2, 3), 0), ((2, 1), 0))
+    ]
     halves = [((2, 3, h, w), {"kernel_size": 2}) for h in (2, 5, 6) for w in (2, 3, 8, 13)]
     odd = [((2, 3, h, w), {"kernel_size": 2, "ceil_mode": True}) for h, w in ((4, 6), (5, 6), (4, 7))]
     near = [
@@ -54,6 +60,7 @@ def _windows() -> list[tuple[tuple[int, ...], dict[str, Any]]]:
     return [
         *rows,
         *halves,
+        *two_wide,
         *odd,
         *near,
         ((1, 2, 1, 4), {"kernel_size": (1, 2)}),

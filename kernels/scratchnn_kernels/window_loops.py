@@ -34,6 +34,7 @@ def average(x: Array, channels: int, taps: Taps, rows: Array, columns: Array, y:
     kh, kw, s, t, top, left = taps
     h, width, w = x.shape[1], x.shape[2], x.shape[2] // channels
     total, shares = np.empty((1, width), x.dtype), portions(rows, columns, x)
+    halves = channels == 1 and kw == 2 and t == 2 and 2 * columns.size <= w  # so left is 0
     for m in range(first, last):
         for i in range(y.shape[1]):
             for v in range(width):
@@ -41,6 +42,10 @@ def average(x: Array, channels: int, taps: Taps, rows: Array, columns: Array, y:
             for u in range(max(0, i * s - top), min(h, i * s - top + kh)):
                 for v in range(width):
                     total[0, v] += x[m, u, v]
+            if halves:
+                for j in range(columns.size):
+                    y[m, i, j] = (total[0, 2 * j] + total[0, 2 * j + 1]) * shares[i, j]
+                continue
             for j in range(columns.size):
                 begin, end = max(0, j * t - left), min(w, j * t - left + kw)
                 share = shares[i, j]
@@ -67,11 +72,20 @@ def average_gradient(
     kh, kw, s, t, top, left = taps
     h, width, w = dx.shape[1], dx.shape[2], dx.shape[2] // channels
     total, shares = np.zeros((1, width), dx.dtype), portions(rows, columns, dx)
+    halves = channels == 1 and kw == 2 and t == 2 and 2 * columns.size <= w  # so left is 0
     for m in range(first, last):
         for u in range(h):
             for v in range(width):
                 dx[m, u, v] = 0
         for i in range(dy.shape[1]):
+            if halves:
+                for j in range(columns.size):
+                    total[0, 2 * j] = dy[m, i, j] * shares[i, j]
+                    total[0, 2 * j + 1] = dy[m, i, j] * shares[i, j]
+                for u in range(max(0, i * s - top), min(h, i * s - top + kh)):
+                    for v in range(width):
+                        dx[m, u, v] += total[0, v]
+                continue
             for v in range(width):
                 total[0, v] = 0
             for j in range(columns.size):
