@@ -138,7 +138,9 @@ class _Code:
         return found
 
 
-ARGUMENTS = "rows width a a_row a_steps b b_steps steps init init_row out out_row floor".split()
+ARGUMENTS = (
+    "rows", "width", "a", "a_row", "a_steps", "b", "b_steps", "steps", "init", "init_row", "out", "out_row", "floor",
+)  # fmt: skip
 
 
 @intrinsic
@@ -147,7 +149,6 @@ def _any_tile(
     init_row: Any, out: Any, out_row: Any, floor: Any,
 ) -> Any:  # fmt: skip
     """One piece of code for each number of rows and vectors, and a jump to the one that fits."""
-    signature = types.void(*[types.intp] * (len(ARGUMENTS) - 1), floor)
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, floor)
@@ -166,13 +167,12 @@ def _any_tile(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(*[types.intp] * (len(ARGUMENTS) - 1), floor), codegen
 
 
 def _tile(code: _Code, rows: int, vectors: int, given: dict[str, Any]) -> None:
     b = code.b
-    last = code.mask(b.sub(given["width"], I64((vectors - 1) * code.lanes)))
-    masks = [None] * (vectors - 1) + [last]
+    masks = [None] * (vectors - 1) + [code.mask(b.sub(given["width"], I64((vectors - 1) * code.lanes)))]
     shifts = [I64(v * VECTOR_BYTES) for v in range(vectors)]
 
     def places(name: str) -> list[Any]:
