@@ -10,11 +10,11 @@ import math
 import mmap
 import weakref
 from collections import defaultdict
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from scratchnn_kernels.check import Array
 
@@ -28,19 +28,17 @@ _lent: dict[int, weakref.ref[Any]] = {}
 _made = count()
 
 
-def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+def empty(shape: tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> Array:
     """An uninitialised C-contiguous array of recycled memory."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if size < SMALLEST:
+    room = _room(shape, dtype)
+    if not room:
         return np.empty(shape, dtype)
-    room = _rounded(size)
     try:
         block, offset = _free[room].pop()
     except IndexError:
         block, offset = _fresh(room + COLOUR * COLOURS), COLOUR * (next(_made) % COLOURS)
-    # NumPy makes every later view refer to this array, and it to the block: its end is the end of all of them.
-    owner: Array = np.frombuffer(block, dtype, math.prod(shape), offset)
+    # NumPy makes every view of this array refer to it, and it to the block: its end is the end of all of them.
+    owner: Array = np.ndarray(shape, dtype, block, offset)
     key = id(owner)
 
     def recycle(_: Any) -> None:
@@ -48,7 +46,7 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         _free[room].append((block, offset))
 
     _lent[key] = weakref.ref(owner, recycle)
-    return owner.reshape(shape)
+    return owner
 
 
 def empty_like(x: Array) -> Array:
@@ -66,7 +64,7 @@ def channels_last(x: Array) -> bool:
     return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def empty_channels_last(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
+def empty_channels_last(shape: tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> Array:
     """An uninitialised array of shape [N,C,H,W] that lies in memory as N H W C."""
     n, c, h, w = shape
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
@@ -90,10 +88,12 @@ def clear() -> None:
     _free.clear()
 
 
-def _rounded(size: int) -> int:
-    """The block size for `size` bytes: an eighth of a power of two, so that near sizes share blocks."""
+@lru_cache(maxsize=1024)
+def _room(shape: tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> int:
+    """The block size for an array, an eighth of a power of two, so that near sizes share blocks; 0 for a small one."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     step = 1 << max(size.bit_length() - 4, 12)
-    return -(-size // step) * step
+    return -(-size // step) * step if size >= SMALLEST else 0
 
 
 def _fresh(room: int) -> mmap.mmap:
