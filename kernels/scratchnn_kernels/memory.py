@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from scratchnn_kernels.check import Array
 
@@ -28,9 +29,9 @@ _lent: dict[int, weakref.ref[Any]] = {}
 _made = count()
 
 
-def empty(shape: tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> Array:
+def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """An uninitialised C-contiguous array of recycled memory."""
-    room = _room(shape, dtype)
+    room = _room(shape, dtype)  # type: ignore[arg-type]  # a dtype or its type, never a list
     if not room:
         return np.empty(shape, dtype)
     try:
@@ -64,7 +65,7 @@ def channels_last(x: Array) -> bool:
     return x.ndim == 4 and not x.flags.c_contiguous and x.transpose(0, 2, 3, 1).flags.c_contiguous
 
 
-def empty_channels_last(shape: tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> Array:
+def empty_channels_last(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """An uninitialised array of shape [N,C,H,W] that lies in memory as N H W C."""
     n, c, h, w = shape
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
@@ -89,7 +90,7 @@ def clear() -> None:
 
 
 @lru_cache(maxsize=1024)
-def _room(shape: tuple[int, ...], dtype: type[Any] | np.dtype[Any]) -> int:
+def _room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
     """The block size for an array, an eighth of a power of two, so that near sizes share blocks; 0 for a small one."""
     size = math.prod(shape) * np.dtype(dtype).itemsize
     step = 1 << max(size.bit_length() - 4, 12)
