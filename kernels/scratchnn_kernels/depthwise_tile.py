@@ -31,32 +31,43 @@ def _slide(
     typing: Any, width: Any, w: Any, x: Any, offsets: Any, columns: Any, limit: Any, steps: Any, init: Any, out: Any,
     floor: Any,
 ) -> Any:  # fmt: skip
+    """SUMS vectors at a time, or half of them where they hold the row; with columns that may lie beside x, or without."""
+
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, floor)
         width, w, x, offsets, columns, limit, steps, init, out, floor_ = args
-        first, least = code.spread(init), code.spread(floor_)
-        shifts, limits = [I64(v * code.lanes) for v in range(SUMS)], code.spread(limit)
+        first, least, limits = code.spread(init), code.spread(floor_), code.spread(limit)
 
-        def block(j: Any, nothing: list[Any]) -> list[Any]:
-            places = [builder.add(j, shift) for shift in shifts]
-            pixels = [code.counted(place) for place in places]
+        def row(vectors: int, beside: bool) -> None:
+            def block(j: Any, nothing: list[Any]) -> list[Any]:
+                places = [builder.add(j, I64(v * code.lanes)) for v in range(vectors)]
+                inside = [code.mask(builder.sub(width, place)) for place in places]
+                pixels = [code.counted(place) for place in places]
 
-            def tap(t: Any, sums: list[Any]) -> list[Any]:
-                weight, column = (
-                    code.spread(code.load(code.address(w, t))),
-                    code.spread(code.load_index(columns, t)),
-                )
-                source = code.address(x, code.load_index(offsets, t))
-                masks = [builder.icmp_unsigned("<", builder.add(pixel, column), limits) for pixel in pixels]
-                read = [code.load_vector(code.address(source, p), m) for p, m in zip(places, masks, strict=True)]
-                return [code.fma(weight, value, total) for value, total in zip(read, sums, strict=True)]
+                def tap(t: Any, sums: list[Any]) -> list[Any]:
+                    weight = code.spread(code.load(code.address(w, t)))
+                    source, masks = code.address(x, code.load_index(offsets, t)), inside
+                    if beside:
+                        column = code.spread(code.load_index(columns, t))
+                        masks = [builder.icmp_unsigned("<", builder.add(pixel, column), limits) for pixel in pixels]
+                    read = [code.load_vector(code.address(source, p), m) for p, m in zip(places, masks, strict=True)]
+                    return [code.fma(weight, value, total) for value, total in zip(read, sums, strict=True)]
 
-            for total, place in zip(_loop(code, steps, 1, [first] * SUMS, tap), places, strict=True):
-                mask = code.mask(builder.sub(width, place))
-                code.store_vector(code.at_least(total, least), code.address(out, place), mask)
-            return nothing
+                found = _loop(code, steps, 1, [first] * vectors, tap)
+                for total, place, mask in zip(found, places, inside, strict=True):
+                    code.store_vector(code.at_least(total, least), code.address(out, place), mask)
+                return nothing
 
-        _loop(code, width, SUMS * code.lanes, [], block)
+            _loop(code, width, vectors * code.lanes, [], block)
+
+        few = builder.icmp_signed("<=", width, I64(SUMS // 2 * code.lanes))
+        with builder.if_else(builder.icmp_signed(">", limit, I64(0))) as (some, none):
+            for branch, beside in ((some, True), (none, False)):
+                with branch, builder.if_else(few) as (short, long):
+                    with short:
+                        row(SUMS // 2, beside)
+                    with long:
+                        row(SUMS, beside)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 7, init, types.intp, floor), codegen
@@ -68,7 +79,8 @@ def slide(
 ) -> None:
     """A row of `width` pixels; w, x, offsets, columns and out are addresses, offsets count elements.
 
-    Tap t of pixel j reads column columns[t] + j of x's row, which is zero unless it is one of the first `limit`.
+    Tap t of pixel j reads column columns[t] + j of x's row, which is zero unless it is one of the first `limit`; with
+    a limit of 0 all columns exist.
     """
     _slide(width, w, x, offsets, columns, limit, steps, init, out, floor)
 

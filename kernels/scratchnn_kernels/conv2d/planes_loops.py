@@ -115,10 +115,9 @@ def planes_phase(
         origin = source + (i - top) * frame.step_row * row * y.itemsize
         tables, mine = at(offsets, offset_start + first), weight_start + (g * all_steps + first) * target.channels
         if target.channels == 1 and inline:
-            limit = nx if frame.copied else frame.width
             slide(
-                nx, at(weights, mine), origin, tables, at(columns, offset_start + first), limit, steps,
-                bias[g * block], at(y, start), floors[1],
+                nx, at(weights, mine), origin, tables, at(columns, offset_start + first),
+                0 if frame.copied else frame.width, steps, bias[g * block], at(y, start), floors[1],
             )  # fmt: skip
             continue
         for j in range(0, nx, block):

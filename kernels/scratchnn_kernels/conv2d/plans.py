@@ -52,7 +52,8 @@ def gather_plan(
     (o, oh, ow), size, planes = out_shape, (source.height, source.width), algorithm == "planes"
     sweep = adjoint_sweep(window, (oh, ow)) if adjoint else forward_sweep(window, size)
     frame, rows, pieces = framed(sweep, source, dtype.itemsize, groups if planes else None)
-    if planes and o == groups and not source.last and sweep.step[1] == sweep.every[1] == 1:
+    depthwise = planes and o == groups == source.channels
+    if depthwise and not source.last and sweep.step[1] == sweep.every[1] == 1:
         frame = frame._replace(copied=False)  # `slide` knows where a row ends
     widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
     block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
