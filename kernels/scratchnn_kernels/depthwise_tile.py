@@ -31,7 +31,7 @@ def _slide(
     typing: Any, width: Any, w: Any, x: Any, offsets: Any, columns: Any, limit: Any, steps: Any, init: Any, out: Any,
     floor: Any,
 ) -> Any:  # fmt: skip
-    """SUMS vectors at a time, or half of them where they hold the row; with columns that may lie beside x, or without."""
+    """SUMS vectors at a time, or half of them where they hold the row; some columns may lie beside x, or none."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, floor)
