@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from scratchnn import data
+from scratchnn.data import Dataset
 from scratchnn.layer import Array, Layer
 from scratchnn_models import catalog, train
 from scratchnn_models.loop import Task
@@ -74,10 +75,12 @@ def equal(found: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
 
 
 def trains_by_command(
-    model: str, changes: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, pictures: set[str]
-) -> dict[str, Any]:
-    """The whole command on 600 drawn digits: a report with the model's numbers, its pictures; evaluate repeats it."""
-    monkeypatch.setattr(data, "load", lambda name, **options: tiny_digits())
+    model: str, changes: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch, pictures: set[str],
+    tiny: Callable[[], Dataset] = tiny_digits,
+) -> dict[str, Any]:  # fmt: skip
+    """The whole command on 600 drawn digits, or other tiny data: a report with the model's numbers, its pictures;
+    evaluate repeats it."""
+    monkeypatch.setattr(data, "load", lambda name, **options: tiny())
     own = asdict(catalog.module(model).Recipe())
     small = {"epochs": 1, "validation": VALIDATION, "batch_size": 50}
     changes = {name: value for name, value in small.items() if name in own} | changes

@@ -103,8 +103,8 @@ def test_list_of_none(call: Call) -> None:
 def test_list(tmp_path: Path) -> None:
     done = scratchnn("list", "--json", cwd=tmp_path)
     assert done.returncode == 0 and not done.stderr
-    assert last_line(done.stdout) == {"models": list(MODELS), "data": ["mnist", "emoji"]}
-    assert done.stdout.startswith("lenet ") and "data sets: mnist, emoji" in done.stdout
+    assert last_line(done.stdout) == {"models": list(MODELS), "data": ["mnist", "fashion_mnist", "emoji", "faces"]}
+    assert done.stdout.startswith("lenet ") and "data sets: mnist, fashion_mnist, emoji, faces" in done.stdout
 
 
 def test_doctor(tmp_path: Path) -> None:
@@ -265,7 +265,7 @@ def test_mistakes(arguments: str, code: int, problem: str, call: Call, tmp_path:
 def test_a_mistake_in_a_real_process(tmp_path: Path) -> None:
     done = scratchnn("train", "lenet", "--data", "cifar", "--json", cwd=tmp_path)
     assert done.returncode == 1 and not done.stdout
-    assert done.stderr == "error: no data set is called 'cifar'; there are: mnist, emoji\n"
+    assert done.stderr == "error: no data set is called 'cifar'; there are: mnist, fashion_mnist, emoji, faces\n"
 
 
 def test_an_existing_run_is_not_overwritten(call: Call, trained: tuple[Path, dict[str, Any]]) -> None:

@@ -33,7 +33,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Sources:
         calls: list[str] = []
 
         def make(title: str, outcome: dict[str, bytes] | Exception) -> sources.Source:
-            def source() -> dict[str, bytes]:
+            def source(report: sources.Report) -> dict[str, bytes]:
                 calls.append(title)
                 if isinstance(outcome, Exception):
                     raise outcome
@@ -87,7 +87,7 @@ def test_unknown_names_and_splits_say_what_there_is() -> None:
             function("cifar")
     with pytest.raises(DataError, match="mnist has no split 'valid'; there are 'train' and 'test'"):
         data.load("mnist", "valid")  # type: ignore[call-overload]
-    assert data.names() == ("mnist", "emoji")
+    assert data.names() == ("mnist", "fashion_mnist", "emoji", "faces")
 
 
 def test_a_split_alone(place: Path, use: Sources) -> None:

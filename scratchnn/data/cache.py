@@ -46,7 +46,19 @@ EMOJI = (
     RawFile("test-images-idx4-ubyte", 3_551_252, "015c4b611f69e5b423899887f44f6536fe7d938c4b6e39c08d727d1ddd2175b0"),
     RawFile("test-labels-idx1-ubyte", 1_164, "4b982018a561dfef2c847de279433949a0fefc025fd2d70ceeb18a05ad7fb7e0"),
 )
-FILES = {"mnist": MNIST, "emoji": EMOJI}
+FASHION = (
+    RawFile("train-images-idx3-ubyte", 47_040_016, "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888"),
+    RawFile("train-labels-idx1-ubyte", 60_008, "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9"),
+    RawFile("t10k-images-idx3-ubyte", 7_840_016, "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b"),
+    RawFile("t10k-labels-idx1-ubyte", 10_008, "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34"),
+)
+FACES = (
+    RawFile("train-images-idx4-ubyte", 147_456_020, "a03d3c632f443425c65d8dcb57d8802637db5865102ba4407f2fc4a9ebad1024"),
+    RawFile("train-labels-idx2-ubyte", 60_012, "021cb9ffc9ffca42a48a69c70e392a64c0ea82b694d21785d07329a152321d7b"),
+    RawFile("test-images-idx4-ubyte", 24_576_020, "bad66dbc75a2b2e2fc4e091f40a766949f628ecc5c3811d775a51efaeeff4f30"),
+    RawFile("test-labels-idx2-ubyte", 10_012, "20864260782e1798bbf3074a2b121a8c1bad1fbd2e97268e759aafb163a1a92d"),
+)
+FILES = {"mnist": MNIST, "fashion_mnist": FASHION, "emoji": EMOJI, "faces": FACES}
 
 
 def folder(name: str) -> Path:

@@ -7,7 +7,7 @@ then means of 2x2. Each comes in all its skin tones. Every seventh emoji, in bot
 import hashlib
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,7 @@ VERSION = "16.0.0"
 EVERY, MOST = 7, 1 << 22  # an emoji in so many is for testing; bytes of a file
 
 
-def from_npm() -> dict[str, bytes]:
+def from_npm(report: Callable[[str], object]) -> dict[str, bytes]:
     """The four IDX files; images [N,3,32,32]."""
     found: dict[str, list[tuple[NDArray[np.uint8], int]]] = {}  # by emoji: its pictures with their class
     for style, sha256 in STYLES.items():

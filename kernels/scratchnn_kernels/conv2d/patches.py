@@ -24,8 +24,7 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     sums = np.zeros((parts, dy.shape[1] * plan.columns.size), x.dtype)
     jitted("conv2d.patches_loops").harvest_patches(
         numbers, dy.reshape(-1), plan.sizes, plan.columns, pixels, starts, floor, len(x), plan.pieces, plan.rows,
-        memory.empty((max(1, (plan.scratch + pixels.size * plan.columns.size) * parts),), x.dtype), sums.reshape(-1),
-        parts,
+        memory.empty(((plan.scratch + pixels.size * plan.columns.size) * parts,), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
     return dw.reshape(dy.shape[1], x.shape[1] // groups, *window.kernel)

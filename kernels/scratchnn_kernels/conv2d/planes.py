@@ -56,7 +56,7 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
     jitted("conv2d.planes_loops").harvest_planes(
         numbers, dy.reshape(-1), plan.sizes, plan.columns, plan.reached, plan.tap_columns, len(x), plan.pieces,
-        plan.rows, memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
+        plan.rows, memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
     return dw.reshape(shape)

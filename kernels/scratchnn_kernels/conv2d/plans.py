@@ -58,7 +58,7 @@ def gather_plan(
     widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
     block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
     steps = max(len(phase.taps) for phase in sweep.phases) * (source.channels // groups)
-    depth = steps if planes else _even(steps, max(64, WEIGHT_BYTES // (block * dtype.itemsize)))
+    depth = steps if planes else _even(steps, WEIGHT_BYTES // (block * dtype.itemsize))
     strides = (ow, 1, oh * ow) if planes else (ow * o, o, 1)
     target = Target(
         o * oh * ow, *strides, *sweep.every, o // groups, block, depth, groups, source.channels // groups, rows, pieces

@@ -71,7 +71,7 @@ def conv2d_choices(
     exact = _to_be_exact(np.dtype(dtype))
     return [
         forward_choice(window, groups, c, out, exact, channels_last),
-        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact, channels_last),
+        input_grad_choice(window, groups, out_channels, c, (size[0], size[1]), exact, channels_last),
         weight_grad_choice(window, groups, c, out, exact, channels_last),
     ]
 
@@ -93,19 +93,19 @@ def forward_choice(
 
 @lru_cache(maxsize=1024)
 def input_grad_choice(
-    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool, last: bool
+    window: Window, groups: int, out_channels: int, channels: int, input_size: Two, exact: bool, last: bool
 ) -> Choice:
-    """What serves conv2d_input_grad from dy (O, OH, OW), whose channels lie last or not, to `channels`."""
-    if last and 1 < groups == channels == dy[0]:
+    """What serves conv2d_input_grad from dy of `out_channels`, which lie last or not, to `channels`."""
+    if last and 1 < groups == channels == out_channels:
         return DEPTHWISE
     if channels // groups <= FEW:
-        if groups == 1 and dy[0] > (2 * FEW if window.stride == (1, 1) else FEW):
+        if groups == 1 and out_channels > (2 * FEW if window.stride == (1, 1) else FEW):
             return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
     (s, t), (d, e) = window.stride, window.dilation
-    return _reduced(window, groups, dy[0], channels, input_size, (s * d, t * e), exact) or GENERAL
+    return _reduced(window, groups, out_channels, channels, input_size, (s * d, t * e), exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -168,7 +168,7 @@ def input_grad(
 ) -> Array:
     channels = weight.shape[1] * groups
     exact, last = _to_be_exact(dy.dtype), is_channels_last(dy)
-    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, exact, last)
+    name, _ = input_grad_choice(window, groups, dy.shape[1], channels, input_size, exact, last)
     return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias, relu)
 
 

@@ -1,0 +1,343 @@
+"""A variational autoencoder whose measure of likeness is learnt: the features of a GAN's discriminator.
+
+Larsen, Sonderby, Larochelle & Winther, "Autoencoding beyond pixels using a learned similarity metric", ICML 2016. With
+x~ = Dec(z), z from q(z|x), and x_p = Dec(z_p), z_p from the prior, of one forward pass and as in their algorithm 1,
+
+    encoder        minimises   KL(q(z|x) || p(z)) + similarity
+    decoder        minimises   gamma similarity - log D(x~) - log D(x_p)
+    discriminator  minimises   -log D(x) - log(1 - D(x~)) - log(1 - D(x_p))
+
+    similarity = 1/2 |D_l(x) - D_l(x~)|^2      a unit Gaussian in the features of D's layer l, sums over features
+
+Beside it the plain VAE, of the same encoder and decoder, which sees the same batches: a Gaussian of deviation `sigma`
+on the pixels. The numbers are of test faces: error and sharpness, the drawn faces' distance from real ones
+(face_judge.py), and whether glasses can be added and taken off (attribute_arithmetic.py). Simplified against the paper:
+drawn faces, a quarter of the channels, and -log D for the decoder in the place of log(1 - D), see gan.py.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scratchnn import (
+    BatchNorm1d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Flatten,
+    Layer,
+    LeakyReLU,
+    Linear,
+    ReLU,
+    Reshape,
+    Sequential,
+    Sigmoid,
+    frozen,
+    losses,
+    optim,
+    plot,
+)
+from scratchnn.data import Dataset, Images, Labels
+from scratchnn.layer import Array, Context
+from scratchnn.random import stream
+from scratchnn_models import attribute_arithmetic, gan_pictures, gaussian, recipes
+from scratchnn_models.batches import Batches, parts, scaled
+from scratchnn_models.face_judge import Judge
+from scratchnn_models.gan_inversion import sharpness
+from scratchnn_models.image_quality import psnr
+from scratchnn_models.objective import logged
+from scratchnn_models.results import Metric
+from scratchnn_models.run import Run
+
+PLAYERS = ("encoder", "decoder", "discriminator")
+KINDS = {"": "VAE-GAN", "vae_": "plain VAE"}
+METRICS = tuple(
+    Metric(prefix + name, reference, f"{kind}; {source}", higher)
+    for name, reference, source, higher in (
+        ("glasses_added_percent", 100.0, "every face without glasses wears some", True),
+        ("glasses_removed_percent", 100.0, "every face with glasses loses them", True),
+        ("others_kept_percent", 100.0, "beard, smile, hair and skin are read as before", True),
+        ("psnr", 100.0, "the faces themselves", True),
+        ("sharpness", 1.0, "the faces themselves", True),
+        ("drawn_sharpness", 1.0, "the faces themselves", True),
+        ("face_distance", 0.0, "no difference", False),
+    )
+    for prefix, kind in KINDS.items()
+)
+
+
+class VAE(Layer):
+    """Faces [N,3,64,64] in [0,1], codes of `latent` numbers; its error is that of pixels."""
+
+    def __init__(
+        self, latent: int = 64, width: int = 16, *, rng: np.random.Generator | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:  # fmt: skip
+        make: dict[str, Any] = {"rng": rng, "dtype": dtype}
+        half: dict[str, Any] = {"kernel_size": 4, "stride": 2, "padding": 1, **make}
+        w, flat = width, 4 * width * 64
+        self.encoder = Sequential(
+            Conv2d(3, w, **half), ReLU(),  # [N,W,32,32]
+            Conv2d(w, 2 * w, bias=False, **half), BatchNorm2d(2 * w, dtype=dtype), ReLU(),  # [N,2W,16,16]
+            Conv2d(2 * w, 4 * w, bias=False, **half), BatchNorm2d(4 * w, dtype=dtype), ReLU(),  # [N,4W,8,8]
+            Flatten(), Linear(flat, 2 * latent, **make),
+        )  # fmt: skip
+        self.decoder = Sequential(
+            Linear(latent, flat, bias=False, **make), BatchNorm1d(flat, dtype=dtype), ReLU(), Reshape(4 * w, 8, 8),
+            ConvTranspose2d(4 * w, 2 * w, bias=False, **half), BatchNorm2d(2 * w, dtype=dtype), ReLU(),
+            ConvTranspose2d(2 * w, w, bias=False, **half), BatchNorm2d(w, dtype=dtype), ReLU(),
+            ConvTranspose2d(w, 3, **half), Sigmoid(),
+        )  # fmt: skip
+
+    def encode(self, x: Array) -> Array:
+        """The means of the codes [N,L], by the running statistics of batch norm."""
+        return np.concatenate([gaussian.split(self.encoder.forward(part)[0])[0] for part in parts(x)])
+
+    def decode(self, z: Array) -> Array:
+        """The faces of codes [N,L], by the running statistics of batch norm."""
+        return np.concatenate([self.decoder.forward(part)[0] for part in parts(z)])
+
+    def objective(self, x: Array, noise: Array, sigma: float) -> dict[str, Array]:
+        """Add the gradient for faces and noise [N,L]; the terms, nats per face."""
+        n, scale = len(x), x.real.dtype.type(1 / (sigma * sigma * len(x)))
+        code, encoder = self.encoder.forward(x, train=True)
+        y, decoder = self.decoder.forward(gaussian.sample(code, noise), train=True)
+        dz = self.decoder.backward(scale * (y - x), decoder)
+        dcode = gaussian.sample_grad(dz, code, noise) + gaussian.kl_grad(code, x.real.dtype.type(1 / n))
+        self.encoder.backward_params(dcode, encoder)
+        return {"reconstruction": scale / 2 * ((y - x) ** 2).sum(), "kl": gaussian.kl(code).sum() / n}
+
+
+class Discriminator(Layer):
+    """Faces [N,3,64,64] -> features [N,4W,8,8] -> logits [N,1]."""
+
+    def __init__(
+        self, width: int, *, rng: np.random.Generator | None = None, dtype: npt.DTypeLike = np.float32
+    ) -> None:
+        make: dict[str, Any] = {"rng": rng, "dtype": dtype}
+        half: dict[str, Any] = {"kernel_size": 4, "stride": 2, "padding": 1, **make}
+        self.features = Sequential(
+            Conv2d(3, width, **half), LeakyReLU(0.2),
+            Conv2d(width, 2 * width, bias=False, **half), BatchNorm2d(2 * width, dtype=dtype), LeakyReLU(0.2),
+            Conv2d(2 * width, 4 * width, bias=False, **half), BatchNorm2d(4 * width, dtype=dtype),
+        )  # fmt: skip
+        self.head = Sequential(LeakyReLU(0.2), Flatten(), Linear(4 * width * 64, 1, **make))
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one forward pass leaves for the three phases; batches of x, x~ and x_p lie one after the other."""
+
+    code: Array
+    noise: Array
+    features: Array  # [3N,4W,8,8]
+    logits: Array  # [3N,1]
+    contexts: dict[str, Context]
+
+
+class VAEGAN(VAE):
+    """The same encoder and decoder, boosted by a discriminator."""
+
+    def __init__(
+        self, latent: int = 64, width: int = 16, *, rng: np.random.Generator | None = None,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:  # fmt: skip
+        super().__init__(latent, width, rng=rng, dtype=dtype)
+        self.discriminator = Discriminator(width, rng=rng, dtype=dtype)
+
+    def see(self, x: Array, noise: Array, prior: Array) -> Seen:
+        """Faces, noise and draws of the prior [N,L] through all networks, once."""
+        code, encoder = self.encoder.forward(x, train=True)
+        z = np.concatenate([gaussian.sample(code, noise), prior])
+        y, decoder = self.decoder.forward(z, train=True)
+        h, features = self.discriminator.features.forward(np.concatenate([x, y]), train=True)
+        logits, head = self.discriminator.head.forward(h, train=True)
+        contexts = {"encoder": encoder, "decoder": decoder, "features": features, "head": head}
+        return Seen(code, noise, h, logits, contexts)
+
+    def discriminate(self, seen: Seen) -> dict[str, Array]:
+        """D's phase: add its gradient; the terms."""
+        terms, dlogits = _judged(np.split(seen.logits, 3), {"real": 1, "reconstructed": 0, "drawn": 0})
+        dh = self.discriminator.head.backward(dlogits, seen.contexts["head"])
+        self.discriminator.features.backward_params(dh, seen.contexts["features"])
+        return terms
+
+    def reconstruct(self, seen: Seen, gamma: float) -> tuple[dict[str, Array], dict[str, Array]]:
+        """The phases of encoder and decoder, whose gradients come through D: add them; the terms of each."""
+        n, (code, noise) = len(seen.code), (seen.code, seen.noise)
+        real, again, _ = np.split(seen.features, 3)
+        difference = (again - real) / seen.code.real.dtype.type(n)
+        similarity = ((again - real) * difference).sum() / 2
+        with frozen(self.discriminator):
+            dh = np.concatenate([-difference, difference, np.zeros_like(difference)])
+            like = self.discriminator.features.backward(dh, seen.contexts["features"])[n:]  # of x~ and x_p
+            fooled, dlogits = _judged(np.split(seen.logits, 3)[1:], {"reconstructed": 1, "drawn": 1})
+            dh = self.discriminator.head.backward(
+                np.concatenate([np.zeros_like(dlogits[:n]), dlogits]), seen.contexts["head"]
+            )
+            fooling = self.discriminator.features.backward(dh, seen.contexts["features"])[n:]
+        self.decoder.backward_params(seen.code.real.dtype.type(gamma) * like + fooling, seen.contexts["decoder"])
+        with frozen(self.decoder):  # the encoder learns nothing from whether D is fooled
+            dz = self.decoder.backward(like, seen.contexts["decoder"])[:n]
+        dcode = gaussian.sample_grad(dz, code, noise) + gaussian.kl_grad(code, code.real.dtype.type(1 / n))
+        self.encoder.backward_params(dcode, seen.contexts["encoder"])
+        return {"kl": gaussian.kl(code).sum() / n, "similarity": similarity}, {"similarity": similarity, **fooled}
+
+
+def _judged(logits: list[Array], targets: Mapping[str, int]) -> tuple[dict[str, Array], Array]:
+    """The cross-entropy of each batch with what it is to be taken for, and the gradient of their sum."""
+    terms, slopes = {}, []
+    for (name, target), part in zip(targets.items(), logits, strict=True):
+        terms[name], dpart = losses.bce_with_logits(part, np.full_like(part, target))
+        slopes.append(dpart)
+    return terms, np.concatenate(slopes)
+
+
+class Both(Layer):
+    """The two that are compared."""
+
+    def __init__(self, latent: int, width: int, seed: int) -> None:
+        self.plain = VAE(latent, width, rng=stream(seed, "init"))
+        self.boosted = VAEGAN(latent, width, rng=stream(seed, "init"))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How `scratchnn train vae_gan` trains; chosen on the last 1,000 training faces, never on the test faces."""
+
+    data: str = "faces"
+    latent: int = 64
+    width: int = 16  # channels of the first layers
+    gamma: float = 1e-3  # of the similarity, for the decoder
+    sigma: float = 0.1  # of a pixel, for the plain VAE
+    epochs: int = 20
+    batch_size: int = 64
+    lr: float = 3e-4
+    validation: int = 1000  # faces held out of training
+
+    def __post_init__(self) -> None:
+        recipes.check(self)
+
+
+class Training:
+    """The task of the loop: both autoencoders on the same batches."""
+
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset) -> None:
+        self.recipe, self.seed, self.data = recipe, seed, data
+        self.net = Both(recipe.latent, recipe.width, seed)
+        self.optimizers = {
+            name: optim.Adam(getattr(self.net.boosted, name).params(), recipe.lr, betas=(0.5, 0.999))
+            for name in PLAYERS
+        }
+        self.plain_optimizer = optim.Adam(self.net.plain.params(), 1e-3)
+        self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
+        self.steps_per_epoch = self.batches.steps_per_epoch
+        self.steps = self.steps_per_epoch * recipe.epochs
+
+    def train_step(self, step: int) -> dict[str, float]:
+        """The plain VAE; then one forward pass of the boosted one, D's phase, the encoder's and decoder's phases."""
+        x, noise, prior = self.batch(step)
+        self.plain_optimizer.zero_grad()
+        plain = self.net.plain.objective(x, noise, self.recipe.sigma)
+        self.plain_optimizer.step()
+        net, gamma = self.net.boosted, self.recipe.gamma
+        net.zero_grad()
+        seen = net.see(x, noise, prior)
+        d_terms = net.discriminate(seen)
+        e_terms, g_terms = net.reconstruct(seen, gamma)
+        norms = {f"{name}_gradient": gan_pictures.norm(optimizer) for name, optimizer in self.optimizers.items()}
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        numbers = {
+            "plain": _plus(plain), "encoder": _plus(e_terms), "discriminator": _plus(d_terms),
+            "decoder": _plus(g_terms) | {"similarity": (gamma, g_terms["similarity"])},
+        }  # fmt: skip
+        return {f"{who}_{k}": v for who, terms in numbers.items() for k, v in logged(terms).items()} | norms
+
+    def batch(self, step: int) -> tuple[Array, Array, Array]:
+        """Faces [B,3,64,64], noise and draws of the prior [B,L] of a step."""
+        x = scaled(self.data.train_images[self.batches.indices(step)])
+        rng = stream(self.seed, "noise", step)
+        noise, prior = (rng.standard_normal((len(x), self.recipe.latent), np.float32) for _ in range(2))
+        return x, noise, prior
+
+    def validate(self) -> dict[str, float]:
+        """All numbers, against held-out faces."""
+        held_out = self.batches.held_out
+        found = self._measured(self.data.train_images[held_out], self.data.train_labels[held_out])
+        return {f"validation_{name}": value for name, value in found.items()}
+
+    def samples(self) -> Array:
+        """The same noise each time."""
+        return self.net.boosted.decode(self._noise(60, "samples"))
+
+    def tensors(self) -> Mapping[str, Array]:
+        """Networks and optimizers, all that a resumed run needs."""
+        optimizers = {**self.optimizers, "plain": self.plain_optimizer}
+        parts = {
+            "net": self.net.state_dict(),
+            **{f"{name}.optimizer": o.state_dict() for name, o in optimizers.items()},
+        }
+        return {f"{part}.{name}": array for part, arrays in parts.items() for name, array in arrays.items()}
+
+    def test(self) -> dict[str, float]:
+        """Both autoencoders on the test faces; those of the plain one are named vae_."""
+        return self._measured(self.data.test_images, self.data.test_labels)
+
+    def draw(self, run: Run) -> None:
+        """losses.png, gradients.png, judged.png; samples.png, film.gif, interpolation.png; reconstructions.png,
+        arithmetic.png."""
+        net, plain = self.net.boosted, self.net.plain
+        gan_pictures.draw(run, net, self._noise(60, "samples"), PLAYERS, "validation_face_distance")
+        x, labels = scaled(self.data.test_images[:200]), self.data.test_labels[:200]
+        shown = x[:12]
+        rows = {"image": shown, "VAE": plain.decode(plain.encode(shown)), "VAE-GAN": net.decode(net.encode(shown))}
+        plot.strips(run.folder / "reconstructions.png", rows, "Test faces, said again")
+        plot.grid(run.folder / "samples-vae.png", plain.decode(self._noise(60, "samples")))
+        rows = {}
+        for wearing, sign, what in ((0, 1, "with glasses"), (1, -1, "without")):
+            chosen = x[labels[:, attribute_arithmetic.GLASSES] == wearing][:12]
+            rows |= {f"image {wearing}": chosen}
+            for name, of in (("VAE", plain), ("VAE-GAN", net)):
+                moved = of.encode(chosen) + sign * self._direction(of)
+                rows |= {f"{name}, {what}": of.decode(moved)}
+        plot.strips(run.folder / "arithmetic.png", rows, "Test faces, and glasses added or taken off")
+
+    def _measured(self, images: Images, labels: Labels) -> dict[str, float]:
+        """Errors, sharpness, distance of the drawn faces and the arithmetic; of the plain one as vae_."""
+        x = scaled(images)
+        numbers: dict[str, float] = {}
+        judge = Judge(x)
+        for prefix, net in zip(KINDS, (self.net.boosted, self.net.plain), strict=True):
+            z = net.encode(x)
+            y, drawn = net.decode(z), net.decode(self._noise(len(x), "measure"))
+            found = {
+                "mse": float(np.square(y - x, dtype=float).mean()), "psnr": psnr(y, x),
+                "sharpness": sharpness(y) / sharpness(x), "drawn_sharpness": sharpness(drawn) / sharpness(x),
+                **judge.numbers(drawn),
+                **attribute_arithmetic.judged(net.decode, z, self._direction(net), labels, judge.net),
+            }  # fmt: skip
+            numbers |= {f"{prefix}{name}": value for name, value in found.items()}
+        return numbers
+
+    def _direction(self, net: VAE) -> Array:
+        """With minus without glasses, of the first 2,000 training faces."""
+        count = min(2000, self.batches.trained_on)
+        z = net.encode(scaled(self.data.train_images[:count]))
+        return attribute_arithmetic.direction(z, self.data.train_labels[:count])
+
+    def _noise(self, count: int, name: str) -> Array:
+        return stream(self.seed, name).standard_normal((count, self.recipe.latent), np.float32)
+
+
+def _plus(terms: Mapping[str, Array]) -> dict[str, tuple[float, Array]]:
+    """Every term with weight 1."""
+    return {name: (1.0, value) for name, value in terms.items()}
+
+
+def example(batch_size: int) -> tuple[Layer, Array]:
+    """The encoder and a batch for it, for `scratchnn summary`."""
+    return VAEGAN(rng=stream(0, "init")).encoder, np.zeros((batch_size, 3, 64, 64), np.float32)
