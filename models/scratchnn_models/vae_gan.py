@@ -9,6 +9,9 @@ x~ = Dec(z), z from q(z|x), and x_p = Dec(z_p), z_p from the prior, of one forwa
 
     similarity = 1/2 |D_l(x) - D_l(x~)|^2      a unit Gaussian in the features of D's layer l, sums over features
 
+The discriminator rests while its three terms are below `margin` on average, much as in the authors' program: one that
+is sure of itself teaches nobody.
+
 Beside it the plain VAE, of the same encoder and decoder, which sees the same batches: a Gaussian of deviation `sigma`
 on the pixels. The numbers are of test faces: error and sharpness, the drawn faces' distance from real ones
 (face_judge.py), and whether glasses can be added and taken off (attribute_arithmetic.py). Simplified against the paper:
@@ -45,7 +48,7 @@ from scratchnn.layer import Array, Context
 from scratchnn.random import stream
 from scratchnn_models import attribute_arithmetic, gan_pictures, gaussian, recipes
 from scratchnn_models.batches import Batches, parts, scaled
-from scratchnn_models.face_judge import Judge
+from scratchnn_models.face_judge import FaceJudge
 from scratchnn_models.gan_inversion import sharpness
 from scratchnn_models.image_quality import psnr
 from scratchnn_models.objective import logged
@@ -211,7 +214,8 @@ class Recipe:
     data: str = "faces"
     latent: int = 64
     width: int = 16  # channels of the first layers
-    gamma: float = 1e-3  # of the similarity, for the decoder
+    gamma: float = 1e-2  # of the similarity, for the decoder
+    margin: float = 0.35  # nats, below which the discriminator rests
     sigma: float = 0.1  # of a pixel, for the plain VAE
     epochs: int = 20
     batch_size: int = 64
@@ -249,13 +253,19 @@ class Training:
         d_terms = net.discriminate(seen)
         e_terms, g_terms = net.reconstruct(seen, gamma)
         norms = {f"{name}_gradient": gan_pictures.norm(optimizer) for name, optimizer in self.optimizers.items()}
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+        rests = sum(d_terms.values()) < 3 * self.recipe.margin
+        for name, optimizer in self.optimizers.items():
+            if name != "discriminator" or not rests:
+                optimizer.step()
         numbers = {
             "plain": _plus(plain), "encoder": _plus(e_terms), "discriminator": _plus(d_terms),
             "decoder": _plus(g_terms) | {"similarity": (gamma, g_terms["similarity"])},
         }  # fmt: skip
-        return {f"{who}_{k}": v for who, terms in numbers.items() for k, v in logged(terms).items()} | norms
+        return (
+            {f"{who}_{k}": v for who, terms in numbers.items() for k, v in logged(terms).items()}
+            | norms
+            | {"discriminator_rests": float(rests)}
+        )
 
     def batch(self, step: int) -> tuple[Array, Array, Array]:
         """Faces [B,3,64,64], noise and draws of the prior [B,L] of a step."""
@@ -310,7 +320,7 @@ class Training:
         """Errors, sharpness, distance of the drawn faces and the arithmetic; of the plain one as vae_."""
         x = scaled(images)
         numbers: dict[str, float] = {}
-        judge = Judge(x)
+        judge = FaceJudge(x)
         for prefix, net in zip(KINDS, (self.net.boosted, self.net.plain), strict=True):
             z = net.encode(x)
             y, drawn = net.decode(z), net.decode(self._noise(len(x), "measure"))
