@@ -12,8 +12,9 @@ from scratchnn.layer import Array
 from scratchnn.random import stream
 from scratchnn_models import attribute_arithmetic, gaussian, loop
 from scratchnn_models.face_judge import FaceReader
+from scratchnn_models.face_vae import VAE
 from scratchnn_models.image_quality import psnr
-from scratchnn_models.vae_gan import PLAYERS, VAE, VAEGAN, Recipe, Seen, Training
+from scratchnn_models.vae_gan import PLAYERS, VAEGAN, Recipe, Seen, Training
 from tiny_faces import tiny_faces
 from tiny_run import VALIDATION
 
