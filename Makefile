@@ -29,7 +29,7 @@ kill: $(VENV)/.test       # 200 times kill -9 while checkpoints are written
 	$(BIN)/python tests/kill.py --kills 200
 
 mutate: $(VENV)/.test     # every small fault in kernels, layers, losses and optimizers: does a test see it?
-	$(BIN)/python tests/mutate.py --results results/mutation.json
+	$(BIN)/python tests/mutate.py --jobs 2 --results results/mutation.json
 
 mutate-cuda: $(VENV)/.test  # the same for the CUDA kernels, which run in the emulator: about an hour on one core
 	$(BIN)/python tests/mutate_cuda.py --results results/cuda-mutation.json

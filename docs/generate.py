@@ -5,6 +5,7 @@ import json
 import shutil
 import statistics
 import sys
+import textwrap
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ NUMBERS = ROOT / "docs" / "numbers.md"
 BENCH = ROOT / "bench" / "results"
 HEAD = "| model | measured | value | reference | seeds |", "|---|---|---|---|---|"
 BENCH_BEGIN, BENCH_END = "<!-- bench: made by `make readme` -->\n", "<!-- end of bench -->"
+FAULTS_BEGIN, FAULTS_END = "<!-- faults: made by `make readme` -->\n", "<!-- end of faults -->"
 BEGIN, END = "<!-- results: made by `make readme` -->\n", "<!-- end of results -->"
 
 
@@ -116,9 +118,26 @@ def roofline(measured: dict[str, Any], path: Path) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def faults() -> str:
+    """How many planted faults the tests see."""
+    measured = json.loads((RESULTS / "mutation.json").read_text())
+    all_code, backward = measured["all"], measured["backward"]
+    open_ends = backward["survived"] - backward["explained"]
+    rest = (
+        f"and all {backward['survived']} others compute the same" if not open_ends else f"{open_ends} are unexplained"
+    )
+    text = (
+        f"The tests are measured too. Of {all_code['mutants']:,} small faults, put one by one into kernels, layers, "
+        f"losses and optimizers, they see {all_code['score']:.1%}; of the {backward['mutants']:,} in backward code "
+        f"{backward['score']:.1%}, {rest} (`make mutate`, `results/mutation.json`, the reasons in "
+        "`tests/mutation_survivors.toml`)."
+    )
+    return textwrap.fill(text, 127) + "\n"
+
+
 def filled(readme: str) -> str:
     """The README with fresh tables between their marks; the bench's stays where it has not been measured."""
-    readme = _between(readme, BEGIN, summary(), END)
+    readme = _between(_between(readme, FAULTS_BEGIN, faults(), FAULTS_END), BEGIN, summary(), END)
     measured = bench()
     if measured and BENCH_BEGIN in readme:
         readme = _between(readme, BENCH_BEGIN, bench_table(measured), BENCH_END)

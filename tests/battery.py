@@ -21,17 +21,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-import plain_intrinsics
-
 MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
     "test_embedding", "test_joining", "test_state_dict", "test_refusals", "test_corners", "test_gelu", "test_geometry",
     "test_dispatch", "test_optim_oracle", "test_constructors", "test_kernel_corners",
-    "test_stored_relu", "test_spectral_norm",
-)  # fmt: skip
-BY_ADDRESS = (
-    "avg_pool2d", "avg_pool2d_input_grad", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "channel_sum",
-    "max_pool2d", "max_pool2d_gather", "max_pool2d_scatter",
+    "test_stored_relu", "test_spectral_norm", "test_conv_algorithms", "test_winograd", "test_gemm", "test_pool_layouts",
+    "test_conv_plans", "test_conv_rule",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
@@ -118,19 +113,16 @@ def kept(value: Any) -> Any:
 
 
 def only_python() -> None:
-    """Give the compiled loops plain Python's intrinsics; take those that write by address out of the dispatch table.
-
-    Before the test modules read it.
-    """
-    from scratchnn_kernels import TABLE
+    """Give the compiled loops plain Python's intrinsics, also those that have imported the others already."""
+    import plain_intrinsics  # here, because it imports Numba
 
     for module, intrinsics in plain_intrinsics.OF_MODULE.items():
         compiled = importlib.import_module(f"scratchnn_kernels.{module}")
         for name, intrinsic in intrinsics.items():
-            setattr(compiled, name, intrinsic)
-    for op in BY_ADDRESS:
-        for name in TABLE[op].keys() - {"reference", "im2col"}:
-            del TABLE[op][name]
+            before = getattr(compiled, name)
+            for user in [user for key, user in sys.modules.items() if key.startswith("scratchnn_kernels.")]:
+                if getattr(user, name, None) is before:
+                    setattr(user, name, intrinsic)
 
 
 def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:
@@ -262,11 +254,14 @@ def by_line(items: list[Item]) -> dict[Line, list[Item]]:
 
 
 def in_turn(items: list[Item]) -> list[Item]:
-    """In turn one of the laws and one of the other tests, the fastest of every group first: so all kinds come early."""
+    """In turn one of the laws and one of the other tests, the fastest of every group first: so all kinds come early.
+
+    Of the frozen kernels every way to call one is a kind, of the other tests each.
+    """
     laws = _ranked([item for item in items if item.name.startswith("test_laws.")], lambda item: item.group)
     others = [item for item in items if not item.name.startswith("test_laws.")]
-    pairs = itertools.zip_longest(_ranked(others, lambda item: item.group.split("[")[0]), laws)
-    return [item for pair in pairs for item in pair if item is not None]
+    kinds = _ranked(others, lambda item: item.group if item.group.startswith("frozen") else item.group.split("[")[0])
+    return [item for pair in itertools.zip_longest(kinds, laws) for item in pair if item is not None]
 
 
 def _ranked(items: list[Item], group: Callable[[Item], str]) -> list[Item]:

@@ -3,7 +3,7 @@
 So a fault that a reference shares with its fast version shows.
 """
 
-import itertools
+import importlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -13,29 +13,50 @@ import pytest
 
 from battery import Item, asked, drawn
 
+# How much the kernels do at a time, a few vectors of 16 bytes each.
+PIECES = {
+    "gemm.PANEL_BYTES": 96, "gemm.GROUP": 12, "gemm.FEW_PRODUCTS": 0, "gemm.FEW_WEIGHTS": 0, "gemm.FEW_PANELS": 1,
+    "conv2d.plans.PIECE_BYTES": 200, "conv2d.plans.WEIGHT_BYTES": 96, "conv2d.plans.SUMMED_PIXELS": 5,
+    "conv2d.plans.PLANES_IN_PLACE": 1, "conv2d.winograd.TILES": 7, "conv2d.winograd.BAND_TILES": 2,
+    "conv2d.pointwise.LARGE": 1, "conv2d.im2col.COLUMN_BYTES": 256, "transpose.BLOCK": 3,
+}  # fmt: skip
+
 
 def frozen_kernels(examples: int = 6, words: Sequence[str] = ()) -> list[Item]:
     """Every implementation against what the reference returns now, in both precisions."""
     # imported here, so that the mutator can be tested without the tests that it runs
     import kernel_arguments
     import test_kernels
+    from rare_calls import rare_calls
 
-    found = []
-    for op in [op for op in kernel_arguments.ARGUMENTS if asked(f"frozen[{op}]", words)]:
-        calls = [*_examples(kernel_arguments.ARGUMENTS[op], examples), *_rare(op)]
-        for i, call in enumerate(calls):
-            truth = test_kernels.outcome(op, call, "reference")
-            impls = [impl for known, impl in test_kernels.ALL if known == op]
-            for impl, dtype in itertools.product(impls, test_kernels.TOLERANCE):
-                group = f"frozen[{op},{impl},{dtype.__name__}]"
-                item = Item(f"{group}#{i}", group, partial(_unchanged, op, impl, call, dtype, truth))
-                found.append(item)
-                if impl == "cpu":
-                    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
-                    for name, way in {"shared": partial(_shared, item.call), "channels last": lying}.items():
-                        group = f"frozen[{op},{name},{dtype.__name__}]"
-                        found.append(Item(f"{group}#{i}", group, way))
+    found: list[Item] = []
+    rare: dict[str, list[Any]] = {}
+    for op, impl in test_kernels.ALL:
+        if not asked(f"frozen[{op},{impl}]", words):
+            continue
+        if op not in rare:
+            rare[op] = [(call, test_kernels.outcome(op, call, "reference")) for call in rare_calls(op)]
+        drawn_ones = _examples(kernel_arguments.arguments(op, impl), examples)
+        usual = [(call, test_kernels.outcome(op, call, "reference")) for call in drawn_ones]
+        for i, (call, truth) in enumerate([*usual, *rare[op]]):
+            for dtype in test_kernels.TOLERANCE:
+                for name, way in _ways(op, impl, call, dtype, truth).items():
+                    group = f"frozen[{op},{impl},{name},{dtype.__name__}]"
+                    found.append(Item(f"{group}#{i}", group, way))
     return found
+
+
+def _ways(op: str, impl: str, call: Any, dtype: Any, truth: list[np.ndarray]) -> dict[str, Callable[[], Any]]:
+    """To call one implementation: as it stands, and what must make no difference to a fast one."""
+    plain = partial(_unchanged, op, impl, call, dtype, truth)
+    if impl == "reference":
+        return {"plain": plain}
+    lying = partial(_unchanged, op, impl, _channels_last(call), dtype, truth)
+    return {
+        "plain": plain, "channels last": lying, "shared": partial(_shared, plain),
+        "small pieces": partial(_shared, partial(_in_small_pieces, plain)),
+        "small pieces, channels last": partial(_shared, partial(_in_small_pieces, lying)),
+    }  # fmt: skip
 
 
 def _channels_last(call: Any) -> Any:
@@ -48,19 +69,6 @@ def _channels_last(call: Any) -> Any:
     return call._replace(args=tuple(map(laid, call.args)))
 
 
-def _rare(op: str) -> list[Any]:
-    """Arguments that chance alone rarely draws: several blocks of lines, more than a block, and interleaved axes."""
-    from kernel_arguments import Call
-
-    draw = np.random.default_rng(0).standard_normal
-    if op in ("softmax", "softmax_grad"):
-        pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
-        return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
-    if op == "normalize_grad":
-        return [Call((draw((2, 3, 2, 3)), draw((2, 3, 2, 3)), draw((1, 3, 1, 3)), (0, 2)), {"centred": True})]
-    return []
-
-
 def _shared(call: Callable[[], Any]) -> None:
     """A call whose kernels split their work, however little it is; what no thread writes is no number."""
     from scratchnn_kernels import memory, threads
@@ -68,12 +76,25 @@ def _shared(call: Callable[[], Any]) -> None:
     before = threads.get_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(threads, "LEAST_WORK", 0)
-        patch.setattr(memory, "empty", lambda shape, dtype: np.full(shape, np.nan).astype(dtype))
+        patch.setattr(memory, "empty", _nothing)
         threads.set_threads(3)
         try:
             call()
         finally:
             threads.set_threads(before)
+
+
+def _nothing(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    return np.full(shape, np.nan if np.dtype(dtype).kind == "f" else -99, dtype)
+
+
+def _in_small_pieces(call: Callable[[], Any]) -> None:
+    """A call whose kernels cut small arrays as they would large ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, size in PIECES.items():
+            module, constant = name.rsplit(".", 1)
+            patch.setattr(importlib.import_module(f"scratchnn_kernels.{module}"), constant, size)
+        call()
 
 
 def _examples(strategy: Any, examples: int) -> list[Any]:

@@ -1,5 +1,6 @@
 """One mutant after the other against the tests that run its lines, and the count of those that a test saw."""
 
+import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,14 @@ class Score:
     killed: list[str] = field(default_factory=list)
     lived: dict[str, str] = field(default_factory=dict)
     backward: set[str] = field(default_factory=set)
+    broken: dict[str, str] = field(default_factory=dict)  # items that fail on the unmutated code afterwards
     seconds: float = 0.0
+
+    def __add__(self, other: "Score") -> "Score":
+        return Score(
+            self.killed + other.killed, self.lived | other.lived, self.backward | other.backward,
+            self.broken | other.broken, self.seconds + other.seconds,
+        )  # fmt: skip
 
     def row(self, chosen: Callable[[str], bool], reasons: dict[str, str]) -> dict[str, Any]:
         """Counts over the mutants whose id is chosen; `score` is raw: equivalent mutants count as survivors."""
@@ -26,6 +34,26 @@ class Score:
         explained = sum(chosen(i) and i in reasons for i in self.lived)
         score = killed / max(1, killed + lived)
         return {"mutants": killed + lived, "killed": killed, "survived": lived, "explained": explained, "score": score}
+
+
+def in_processes(jobs: int, work: Callable[[list[Mutant]], Score], mutants: list[Mutant]) -> Score:
+    """The score of a share of the mutants in each of so many processes, copies of this one."""
+    if jobs == 1:
+        return work(mutants)
+    fork = multiprocessing.get_context("fork")
+    pipes = [fork.Pipe(duplex=False) for _ in range(jobs)]
+
+    def share(number: int) -> None:
+        pipes[number][1].send(work(mutants[number::jobs]))
+
+    children = [fork.Process(target=share, args=(number,)) for number in range(jobs)]
+    for child, (_, end) in zip(children, pipes, strict=True):
+        child.start()
+        end.close()  # a child that dies says nothing then, which is an EOFError here
+    total: Score = sum((source.recv() for source, _ in pipes), Score())
+    for child in children:
+        child.join()
+    return total
 
 
 def run(mutants: list[Mutant], table: dict[Line, list[Item]], progress: bool = False) -> Score:
@@ -76,6 +104,13 @@ def _killer(items: list[Item]) -> Item | None:
         if time.process_time() > end:
             return None
     return None
+
+
+def run_and_check(mutants: list[Mutant], table: dict[Line, list[Item]]) -> Score:
+    """The same, and what no mutant may leave behind."""
+    score = run(mutants, table, progress=True)
+    score.broken = polluted(table)
+    return score
 
 
 def polluted(table: dict[Line, list[Item]]) -> dict[str, str]:

@@ -9,7 +9,8 @@ Nor is made what computes the same by the rules of Python or NumPy, whatever the
 - the arrays of `choose` in another order: it asks whether any of them has another dtype or lies on a GPU;
 - -1 made -2 among reshape's arguments: NumPy takes any negative number for the length that it is to find;
 - an option that says how a result is found, not which one (HOW): `copy` of astype, which either way gives these
-  numbers, `optimize` of einsum, which picks the order of the sums, Numba's `cache`.
+  numbers, `optimize` of einsum, which picks the order of the sums, Numba's `cache`; and `strict` of zip, by which the
+  code checks itself.
 """
 
 import ast
@@ -28,8 +29,12 @@ SWAPS: dict[type, type] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
     ast.And: ast.Or, ast.Or: ast.And, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
-COMMUTES = {"max", "min", "add", ".maximum", ".minimum", ".result_type", ".swapaxes"}  # layer.add is a sum of two
-HOW = {".astype": {"copy"}, ".einsum": {"optimize"}, ".njit": {"cache"}}
+COMMUTES = {
+    "max", "min", "add", ".maximum", ".minimum", ".result_type", ".swapaxes",  # layer.add is a sum of two
+    ".add", ".mul", ".fadd", ".fmul", ".and_", ".or_", ".xor",  # LLVM's
+}  # fmt: skip
+PRODUCTS = {".fma"}  # of the first two arguments
+HOW = {".astype": {"copy"}, ".einsum": {"optimize"}, ".njit": {"cache"}, "zip": {"strict"}}
 Fault = tuple[str, ast.AST]
 
 
@@ -67,7 +72,7 @@ class Mutant:
     @property
     def backward(self) -> bool:
         """Whether it sits in a backward, jvp or backward_jvp, or in a kernel that computes a gradient."""
-        name = self.id.split(":")[1]
+        name = self.id.split(":")[1].replace("winograd", "")
         return name.rsplit(".")[-1] != "zero_grad" and any(
             word in name for word in ("backward", "jvp", "grad", "_rule")
         )
@@ -250,7 +255,8 @@ def _augmented(node: ast.AugAssign) -> Iterator[Fault]:
 def _call(node: ast.Call) -> Iterator[Fault]:
     name = _name(node)
     for i, (a, b) in enumerate(zip(node.args, node.args[1:], strict=False)):
-        same = name in COMMUTES or (name == "choose" and i >= 2) or ast.dump(a) == ast.dump(b)
+        same = name in COMMUTES or (name == "choose" and i >= 2) or (name in PRODUCTS and i == 0)
+        same = same or ast.dump(a) == ast.dump(b)
         if not same:
             yield "arguments", _with(node, args=[*node.args[:i], b, a, *node.args[i + 2 :]])
     for i, keyword in enumerate(node.keywords):

@@ -1,18 +1,17 @@
 """The mutation score: faults put into kernels, layers, losses and optimizers, and how many the tests see.
 
-    python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--results FILE]
+    python tests/mutate.py [--only MODULE ...] [--sample N] [--backward] [--jobs N] [--results FILE]
 
-Numba's loops run as plain Python here. The convolutions by tiles, pooling by vectors and the channel sums are
-compiled from LLVM code and write to memory by address, where a fault would end the run instead of failing a test; they
-are taken out of the dispatch table, are held to the references by hypothesis, and have no score. Nor have the loops of
-normalisation, padding, resizing and the elementwise kernels, which serve the layers here, and so are run; what calls
-them has. `mutation_survivors.toml` says of a mutant that lives why it is equivalent; one in backward code that it does
-not name makes the command fail.
+Numba's loops run as plain Python here, on the plain twins of the micro-kernels (plain_intrinsics.py), which mind the
+limits of their arrays. The code that writes those micro-kernels as LLVM code is mutated too, one process a mutant: each
+is compiled and held to its twin. `mutation_survivors.toml` says of a mutant that lives why it is equivalent; one in
+backward code that it does not name makes the command fail.
 """
 
 import os
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"  # before Numba is imported
+os.environ["NUMBA_CPU_FEATURES"] = "+sse2"  # vectors of 16 bytes, so that small arrays hold several
 
 import argparse
 import json
@@ -22,29 +21,47 @@ import subprocess
 import sys
 import time
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from battery import Item, Line, by_line, items_of, measured, only_python
 from frozen_kernels import frozen_kernels
-from killing import Score, polluted, run
+from killing import Score, in_processes, run_and_check
 from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
-    "activations", "avg_pool2d", "channel_sum", "check", "conv2d/__init__", "conv2d/im2col", "conv2d/reference",
-    "conv_transpose2d", "dispatch", "gelu", "geometry", "linear", "max_pool2d", "normalize", "pad2d", "resize2d",
-    "rows_cpu", "softmax", "topk", "topk_cpu", "update", "update_cpu", "window_cpu",
+    "activations", "avg_pool2d", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check", "column_vectors",
+    "conv2d/__init__", "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct", "conv2d/direct_loops",
+    "conv2d/fft", "conv2d/im2col", "conv2d/order", "conv2d/patches", "conv2d/patches_loops", "conv2d/planes",
+    "conv2d/planes_loops", "conv2d/plans", "conv2d/pointwise", "conv2d/reference", "conv2d/rule", "conv2d/scatter",
+    "conv2d/scatter_loops", "conv2d/sweep", "conv2d/weight_loops", "conv2d/winograd", "conv2d/winograd_grid",
+    "conv2d/winograd_loops", "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d",
+    "depthwise_tile", "dispatch", "dot_tile", "gelu", "gemm", "gemm_loops", "geometry", "linear", "max_pool2d",
+    "max_pool_vectors", "normalize", "pad2d", "resize2d", "rows_cpu", "softmax", "tile", "topk", "topk_cpu",
+    "transpose", "update", "update_cpu", "vector_bits", "window_cpu", "window_vectors",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
     "joining", "layer", "linear", "losses", "norm", "optim", "pooling", "resample", "shape", "smooth",
     "spectral_norm", "topk",
 )  # fmt: skip
-ELSEWHERE = (  # by address, see above; or CUDA, which `mutate_cuda.py` scores
-    "kernels/channel_sum:_cpu:", "kernels/channel_sum:_row_of_ones:", "kernels/normalize:_normalize_cuda:",
-    "kernels/normalize:_normalize_grad_cuda:", "kernels/normalize:_affine_grad_cuda:",
+ELSEWHERE = (  # CUDA, which `mutate_cuda.py` scores
+    "kernels/normalize:_normalize_cuda:", "kernels/normalize:_normalize_grad_cuda:",
+    "kernels/normalize:_affine_grad_cuda:",
+    # how Numba compiles, and what asks for memory before it is used: they change no number
+    "kernels/conv2d/winograd_loops:ahead_of:", "kernels/conv2d/winograd_loops:fetch:",
+    "kernels/conv2d/winograd_transform:prefetch", "kernels/tile:_vector_bytes:", "kernels/vector_bits:compiled:",
+    "kernels/vector_bits:summing:", "kernels/vector_bits:threaded:", "kernels/vector_bits:wide",
+)  # fmt: skip
+WRITING = (  # LLVM code, of which plain_intrinsics.py says in Python what it computes
+    "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/column_vectors:",
+    "kernels/conv2d/winograd_transform:", "kernels/depthwise_tile:", "kernels/dot_tile:",
+    "kernels/max_pool_vectors:_Winners", "kernels/max_pool_vectors:_pick", "kernels/max_pool_vectors:_put",
+    "kernels/tile:", "kernels/transpose:_", "kernels/transpose:collect:", "kernels/transpose:take_run:",
+    "kernels/transpose:weave:", "kernels/vector_bits:", "kernels/window_vectors:",
 )  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 
@@ -100,6 +117,20 @@ def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[
     return first if backward else [*first, *others]
 
 
+def score_of(mutants: list[Mutant], tests: list[str], examples: int, jobs: int) -> Score:
+    """The score, found by so many processes."""
+    from vector_killing import run_apart, trials, unsound  # imports Numba
+
+    apart, within = ([m for m in mutants if m.id.startswith(WRITING) is wanted] for wanted in (True, False))
+    compiled = trials({str(mutant.path) for mutant in apart}) if apart else []
+    table = battery({str(mutant.path) for mutant in within}, tests, examples) if within else {}
+    first = in_processes(jobs, partial(run_apart, table=compiled, progress=True), apart)
+    first.broken = unsound(compiled)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    return first + in_processes(jobs, partial(run_and_check, table=table), within)
+
+
 def battery(paths: set[str], tests: list[str], examples: int) -> dict[Line, list[Item]]:
     """The table of items by line, made anew from the unmutated code; all tests, or those whose name holds a word."""
     only_python()
@@ -117,14 +148,12 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=10, metavar="N", help="of each test")
     parser.add_argument("--sample", type=int, metavar="N", help="all backward code, and N of the others")
     parser.add_argument("--backward", action="store_true", help="only backward, jvp and backward_jvp code")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the mutants")
     parser.add_argument("--results", type=Path, help="write the counts and the survivors to this JSON file")
     asked = parser.parse_args()
     began = time.perf_counter()
     mutants = chosen_mutants(asked.only, asked.sample, asked.backward)
-    table = battery({str(mutant.path) for mutant in mutants}, asked.tests, asked.examples)
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    score, reasons = run(mutants, table, progress=True), explanations()
+    score, reasons = score_of(mutants, asked.tests, asked.examples, asked.jobs), explanations()
     rows = report(score, reasons)
     show(rows)
     speed = len([*score.killed, *score.lived]) / max(score.seconds, 1e-9)
@@ -137,12 +166,11 @@ def main() -> None:
         facts = {"command": " ".join(["python", *sys.argv]), "commit": commit(), "mutants_per_second": round(speed, 1)}
         facts |= {"seconds": round(time.perf_counter() - began), **rows, "survivors": score.lived}
         asked.results.write_text(json.dumps(facts, indent=1) + "\n")
-    broken = polluted(table)
     open_ends = [i for i in score.lived if i in score.backward and i not in reasons]
-    for name, failure in broken.items():
+    for name, failure in score.broken.items():
         print(f"fails on the unmutated code after the run, so a mutant left something behind: {name}: {failure}")
     print(f"{len(open_ends)} survivors in backward code are unexplained")
-    sys.exit(1 if open_ends or stale or broken else 0)
+    sys.exit(1 if open_ends or stale or score.broken else 0)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,18 @@
 """LLVM intrinsics in plain Python: so the loops over them run without Numba, and can be mutated.
 
 Numbers are NumPy scalars, an address is a `Place`. Each function does what the docstring of its namesake says.
+
+Import this module only when Numba is wanted: it imports it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+import plain_tiles as tiles
+import plain_windows as windows
+from plain_memory import Place, at
 
 INTEGER = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 REAL = {np.dtype(np.int32): np.float32, np.dtype(np.int64): np.float64}
@@ -59,35 +64,6 @@ def wide() -> None:
     pass
 
 
-@dataclass(frozen=True)
-class Place:
-    """An element of an array's memory."""
-
-    memory: np.ndarray
-    index: int
-
-    def rows(self, row: int, count: int, width: int) -> np.ndarray:
-        """Rows [count,width] from here on, `row` elements apart; IndexError outside of memory."""
-        if count and width and not 0 <= self.index <= self.index + (count - 1) * row + width <= self.memory.size:
-            raise IndexError(f"{count} rows of {width} elements, {row} apart, from {self.index} of {self.memory.size}")
-        step = self.memory.itemsize
-        return np.lib.stride_tricks.as_strided(
-            self.memory[self.index :], (max(count, 0), max(width, 0)), (row * step, step)
-        )
-
-    def line(self, width: int) -> np.ndarray:
-        return self.rows(0, 1, width)[0]
-
-
-def at(array: Any, index: Any) -> Place:
-    root = array
-    while root.base is not None:
-        root = root.base
-    offset = (array.__array_interface__["data"][0] - root.__array_interface__["data"][0]) // array.itemsize
-    order = sorted(range(root.ndim), key=lambda axis: -root.strides[axis])  # that of memory: no copy
-    return Place(root.transpose(order).reshape(-1), offset + int(index))
-
-
 def _moments(size: int) -> Callable[..., None]:
     def moments(x: Place, row: int, steps: int, width: int, mean: Place, m2: Place, seen: Any) -> None:
         values = x.rows(row, size * steps, width).reshape(steps, size, width)
@@ -127,14 +103,44 @@ def combine(
     dx.rows(row, rows, width)[:] = a.line(width) * slopes + b.line(width) * deviations + c.line(width)
 
 
+def to_fixed_tuple(array: Any, length: int) -> tuple[int, ...]:
+    if len(array) != length:
+        raise ValueError(f"a tuple of {length} was wanted of {len(array)} numbers")
+    return tuple(array.tolist())
+
+
+# In an order in which no module is imported before those that it takes intrinsics from.
 OF_MODULE: dict[str, dict[str, Callable[..., Any]]] = {
     "vector_bits": {
         "constant": constant, "fma": fma, "polynomial": polynomial, "power_of_two": power_of_two,
         "with_sign": with_sign, "ordered": ordered, "from_ordered": from_ordered, "plus_one_if": plus_one_if,
         "wide": wide,
     },
-    "tile": {"at": at},
+    "tile": {
+        "at": at, "tile": tiles.tile, "add_runs": tiles.add_runs, "copy_run": tiles.copy_run,
+        "fill_run": tiles.fill_run,
+    },
     "column_vectors": {
         "moments_8": moments_8, "moments_1": moments_1, "sums": sums, "scale": scale, "combine": combine,
     },
+    "transpose": {
+        "_transpose": tiles.transpose_square, "collect": tiles.collect, "take_run": tiles.take_run,
+        "weave": tiles.weave,
+    },
+    "dot_tile": {"dot_tile": tiles.dot_tile},
+    "depthwise_tile": {"slide": tiles.slide, "glide": tiles.glide, "reap": tiles.reap},
+    "channel_sum_loops": {"sum_run": tiles.sum_run},
+    "window_vectors": {"lanes": windows.lanes},
+    "max_pool_vectors": {
+        "_pick_columns": windows.pick_columns, "_pick_channels": windows.pick_channels,
+        "_put_columns": windows.put_columns, "_put_channels": windows.put_channels,
+    },
+    "avg_pool_vectors": {
+        "_mean_columns": windows.mean_columns, "_mean_channels": windows.mean_channels,
+        "_share_columns": windows.share_columns, "_share_channels": windows.share_channels,
+    },
+    "conv2d.winograd_transform": {"square": tiles.square, "prefetch": tiles.prefetch},
+    "conv2d.direct_loops": {"to_fixed_tuple": to_fixed_tuple},
+    "conv2d.weight_loops": {"to_fixed_tuple": to_fixed_tuple},
+    "conv2d.planes_loops": {"to_fixed_tuple": to_fixed_tuple},
 }  # fmt: skip

@@ -1,5 +1,6 @@
-"""The convolution's algorithms at sizes that fill and overfill their tiles, and the rule that chooses among them."""
+"""The convolution's algorithms at sizes that fill and overfill their tiles, and how their work is shared."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import scratchnn_kernels as kernels
 from compare import assert_close
 from kernel_arguments import CONV_TERMS, ONLY
 from scratchnn.testing.strategies import both, floats, layouts, relaid, seeds
-from scratchnn_kernels import TABLE, KernelError
+from scratchnn_kernels import TABLE, KernelError, threads
+from scratchnn_kernels.conv2d import fft, im2col, plans
+from scratchnn_kernels.geometry import conv_window
 
 ALGORITHMS = [
     (op, impl) for op in CONV_TERMS for impl in TABLE[op] if impl != "reference" and not impl.startswith("cuda")
@@ -115,36 +118,6 @@ def test_winograd_names_what_it_takes(op: str, kernel: tuple[int, int], options:
         call(op, arrays | {"dy": dy, "size": (9, 9), "kernel": kernel}, options, "winograd")
 
 
-def chosen(shape: tuple[int, int, int], out: int, kernel: int, dtype: Any = np.float32, **geometry: Any) -> list[str]:
-    """The names that the rule gives for the three passes."""
-    c, h, w = shape
-    return [choice.algorithm for choice in kernels.conv2d_choices((1, c, h, w), out, kernel, dtype=dtype, **geometry)]
-
-
-def test_the_rule() -> None:
-    assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd"] * 3
-    assert chosen((64, 64, 64), 64, 3, np.float64, padding=1) == ["winograd_exact"] * 3
-    with kernels.exact_convolutions():
-        assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd_exact"] * 3
-    assert chosen((64, 64, 64), 64, 3, padding=1) == ["winograd"] * 3
-    assert chosen((64, 5, 5), 64, 3, padding=1) == ["direct"] * 3, "half of Winograd's tiles would be thrown away"
-    assert chosen((64, 16, 16), 128, 4, stride=2, padding=1) == ["winograd"] * 3
-    assert chosen((64, 14, 14), 128, 4, np.float64, stride=2, padding=1) == ["winograd_exact"] * 3
-    assert chosen((64, 10, 10), 128, 4, stride=2, padding=1) == ["direct"] * 3
-    assert chosen((64, 16, 16), 128, 3, stride=2, padding=1) == ["direct"] * 3
-    assert chosen((1, 32, 32), 6, 5) == ["planes", "planes", "planes"]
-    assert chosen((1, 28, 28), 32, 3, padding=1) == ["direct", "scatter", "planes"]
-    assert chosen((6, 14, 14), 16, 5) == ["direct", "planes", "direct"]
-    assert chosen((1, 28, 28), 32, 3, padding=1, channels_last=True) == ["direct", "scatter", "direct"]
-    assert chosen((64, 64, 64), 64, 1) == ["pointwise", "pointwise", "planes"]
-    assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3
-    assert chosen((64, 64, 64), 64, 21, padding=10) == ["fft"] * 3
-    assert chosen((64, 21, 21), 64, 21) == ["direct"] * 3, "a window as large as the image"
-    assert chosen((64, 64, 64), 64, 1, stride=2) == ["direct", "direct", "planes"]
-    assert chosen((64, 64, 64), 64, 3, padding=1, groups=64) == ["planes"] * 3
-    assert chosen((64, 64, 64), 64, 3, padding=1, groups=64, channels_last=True) == ["depthwise"] * 3
-
-
 @pytest.mark.parametrize("impl", [impl for op, impl in ALGORITHMS if op == "conv2d_input_grad"])
 @given(data=st.data(), dtype=floats)
 def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject, dtype: Any) -> None:
@@ -163,3 +136,72 @@ def test_a_transposed_convolution_stores_its_bias(impl: str, data: st.DataObject
     x, weight, bias = (a.astype(dtype) for a in (x, weight, bias))
     got = kernels.conv_transpose2d(x, weight, bias, **options, impl=impl)
     assert_close(got, truth, TOLERANCE[dtype], impl)
+
+
+BY_OTHERS = ("cpu", "fft", "im2col", "pointwise")  # which leave the work to the rule, to NumPy and to products
+
+
+def shared(op: str, impl: str, images: int, monkeypatch: pytest.MonkeyPatch, groups: int = 1) -> tuple[int, int]:
+    """The work that a convolution of 3x3 over [images,16,20,16] tells, and its pieces."""
+    groups = 16 if impl == "depthwise" else groups
+    x, weight = np.ones((images, 16, 20, 16)), np.ones((16, 16 // groups, 3, 3))
+    arrays = {"x": x, "dy": x, "weight": weight, "bias": np.ones(16), "size": (20, 16), "kernel": (3, 3)}
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(threads, "parts", lambda work, pieces: told.append((work, pieces)) or 1)
+    call(op, arrays, {"padding": 1, "groups": groups}, impl)
+    return told[-1]  # the first may be that of an array which is turned
+
+
+@pytest.mark.parametrize(("op", "impl"), [(op, impl) for op, impl in ALGORITHMS if impl not in BY_OTHERS])
+def test_threads_are_told_how_much_there_is_to_do(op: str, impl: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The multiplications, and pieces of each image: else few threads, or too many, would share them."""
+    monkeypatch.setattr(plans, "PIECE_BYTES", 1 << 14)
+    plans.gather_plan.cache_clear(), plans.weight_plan.cache_clear(), plans.planes_weight_plan.cache_clear()
+    taps = {"winograd": 36 / 16, "winograd_exact": 16 / 4}.get(impl, 9)
+    products = 20 * 16 * 16 * taps * (1 if impl == "depthwise" else 16)
+    (work, pieces), (more, most) = shared(op, impl, 1, monkeypatch), shared(op, impl, 3, monkeypatch)
+    assert (work, more, most) == (products, 3 * products, 3 * pieces)
+    if impl in ("direct", "planes", "depthwise"):
+        assert pieces > 1
+        monkeypatch.setattr(plans, "PIECE_BYTES", 1 << 30)
+        plans.gather_plan.cache_clear(), plans.weight_plan.cache_clear(), plans.planes_weight_plan.cache_clear()
+        assert shared(op, impl, 3, monkeypatch) == (more, 3)
+    if impl == "planes":
+        assert shared(op, impl, 1, monkeypatch, groups=2) == (products / 2, 2), "a group is a piece"
+
+
+@pytest.mark.parametrize(("c", "o"), [(4, 6), (6, 4), (4, 4)])
+def test_depthwise_names_the_channels(c: int, o: int) -> None:
+    """As many groups as channels in and out are served, and two groups of these are not."""
+    x, weight, dy = np.ones((1, c, 5, 5)), np.ones((o, c // 2, 3, 3)), np.ones((1, o, 3, 3))
+    given = {"conv2d": (x, weight), "conv2d_input_grad": (dy, weight, (5, 5)), "conv2d_weight_grad": (dy, x, (3, 3))}
+    for op, args in given.items():
+        with pytest.raises(KernelError, match=f"got groups=2, {c} and {o} channels"):
+            getattr(kernels, op)(*args, groups=2, impl="depthwise")
+
+
+def test_depthwise_of_more_channels_in_than_groups() -> None:
+    dy, weight = np.ones((1, 4, 3, 3)), np.ones((4, 2, 3, 3))
+    with pytest.raises(KernelError, match="got groups=4, 8 and 4 channels"):
+        kernels.conv2d_input_grad(dy, weight, (5, 5), groups=4, impl="depthwise")
+
+
+def test_the_fourier_transform_takes_lengths_of_small_factors() -> None:
+    lengths = {1: 1, 2: 2, 7: 8, 11: 12, 13: 15, 17: 18, 23: 24, 31: 32, 33: 36, 91: 96, 97: 100, 121: 125}
+    assert {least: fft._smooth(least) for least in lengths} == lengths
+
+
+@pytest.mark.parametrize("stride", [(1, 2), (2, 1)])
+def test_the_fourier_transform_has_no_stride(stride: tuple[int, int]) -> None:
+    with pytest.raises(KernelError, match=re.escape(f"got stride {stride}, groups=1")):
+        kernels.conv2d(np.ones((1, 2, 5, 5)), np.ones((2, 2, 3, 3)), stride=stride, impl="fft")
+
+
+@pytest.mark.parametrize(("room", "images"), [(0, 1), (1, 1), (2, 2), (2.9, 2), (3, 3), (99, 5)])
+def test_the_columns_of_as_many_images_as_there_is_room_for(
+    room: float, images: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, window = np.zeros((5, 3, 7, 6), np.float32), conv_window((3, 2), (2, 1), 0, 1)
+    shape = (3, 3, 2, 3, 5)
+    monkeypatch.setattr(im2col, "COLUMN_BYTES", int(room * 4 * 3 * 3 * 2 * 3 * 5))
+    assert im2col._columns_buffer(x, window).shape == (images, *shape)

@@ -210,3 +210,11 @@ def test_a_batch_in_pieces_of_two_images(op: str, monkeypatch: pytest.MonkeyPatc
         assert_close(
             getattr(kernels, op)(*args[op], **options, impl="im2col"), truth, 1e-12, f"{op}, {images} at a time"
         )
+
+
+@pytest.mark.parametrize("impl", ["reference", "cpu"])
+def test_a_convolution_without_out_channels(impl: str) -> None:
+    x = np.zeros((2, 3, 8, 8))
+    for op, weight in (("conv2d", np.zeros((0, 3, 3, 3))), ("conv_transpose2d", np.zeros((0, 3, 3, 3)))):
+        with pytest.raises(KernelError, match=re.escape("weight is float64 [0,3,3,3]; no axis may be empty")):
+            getattr(kernels, op)(x, weight, impl=impl)

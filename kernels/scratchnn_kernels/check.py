@@ -31,6 +31,13 @@ def floating(name: str, x: Any, axes: str | None = None) -> None:
         raise KernelError(f"{name} is {describe(x)}; only the first axis (the batch) may be empty")
 
 
+def window_weight(x: Any, axes: str) -> None:
+    """Raise unless x is a float or complex array of this rank without an empty axis: the weight of a convolution."""
+    floating("weight", x, axes)
+    if not x.size:
+        raise KernelError(f"weight is {describe(x)}; no axis may be empty")
+
+
 def same_precision(name: str, x: Array, other_name: str, other: Array) -> None:
     """Raise unless both have the same real precision (complex128 goes with float64: the complex step needs it)."""
     if x.dtype is not other.dtype and x.real.dtype != other.real.dtype:

@@ -23,7 +23,7 @@ def conv_transpose2d(
     With `relu`, max(y, 0).
     """
     check.floating("x", x, "NIHW")
-    check.floating("weight", weight, "IOKL")
+    check.window_weight(weight, "IOKL")
     if x.shape[1] != len(weight):
         raise KernelError(f"x is {check.describe(x)}, so it has {x.shape[1]} channels; {len(weight)} are expected")
     size = transposed_size(

@@ -46,9 +46,7 @@ def threaded(function: Callable[P, R]) -> Callable[P, R]:
 
 def _like(builder: Any, value: Any, real: Any) -> Any:
     """A float64 constant in x's precision; LLVM folds the conversion away."""
-    if value.type == real:
-        return value
-    return builder.fptrunc(value, real) if real == ir.FloatType() else builder.fpext(value, real)
+    return value if value.type == real else builder.fptrunc(value, real)
 
 
 def _call(builder: Any, name: str, *arguments: Any) -> Any:

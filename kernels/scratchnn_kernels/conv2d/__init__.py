@@ -80,7 +80,7 @@ def conv2d_weight_grad(
 
 
 def _checked_window(weight: Array, stride: Pair, padding: Padding, dilation: Pair, groups: int) -> Window:
-    check.floating("weight", weight, "OCKL")
+    check.window_weight(weight, "OCKL")
     _check_groups(groups, len(weight), weight.shape[1] * groups)
     return conv_window(weight.shape[2:], stride, padding, dilation)
 

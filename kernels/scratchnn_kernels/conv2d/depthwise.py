@@ -43,7 +43,7 @@ def _gather(
     jitted("conv2d.depthwise_loops").gather_channels(
         x, plan.sizes, plan.phases, plan.offsets, weight.take(plan.order),
         plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
-        memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
+        memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     sums = np.zeros((parts, len(plan.taps), groups), x.dtype)
     jitted("conv2d.depthwise_loops").harvest_channels(
         numbers, flat(dy), plan.sizes, plan.taps, len(x),
-        memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
+        memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     return np.ascontiguousarray(sums.sum(0).T).reshape(groups, 1, *window.kernel)
 

@@ -39,7 +39,7 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     (numbers, source), dy = read(x), as_channels_last(dy)
     plan = weight_plan(window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
-    scratch = memory.empty((max(1, plan.scratch * parts),), x.dtype)
+    scratch = memory.empty((plan.scratch * parts,), x.dtype)
     sums = memory.empty((parts, plan.order.size), x.dtype)
     jitted("conv2d.weight_loops").harvest(
         numbers, flat(dy), plan.sizes, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
@@ -55,5 +55,5 @@ def _gather(
     jitted("conv2d.direct_loops").gather_pixels(
         x, plan.sizes, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
         plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
-        memory.empty((max(1, plan.scratch * parts),), x.dtype), parts,
+        memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
-from scratchnn_kernels.transpose import transpose
+from scratchnn_kernels.transpose import STEPS, transpose, weave
 
 
 class Frame(NamedTuple):
@@ -84,6 +84,8 @@ def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: A
         origin = image * frame.image + (top + r) * frame.row + lo * frame.col
         if frame.channel == 1:
             copy_run(at(x, origin), size, at(buffer, line + before), zero)
+        elif 1 < channels <= STEPS and hi > lo:
+            weave(channels, hi - lo, at(x, origin), frame.channel, at(buffer, line + before), zero)
         else:
             transpose(channels, hi - lo, x, origin, frame.channel, buffer, line + before, channels, zero)
 

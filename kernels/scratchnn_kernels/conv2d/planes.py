@@ -43,7 +43,7 @@ def _gather(
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
     shift = plan.zeros if bias is None else np.ascontiguousarray(bias)
     jitted("conv2d.planes_loops").gather_planes(
-        x, plan.sizes, plan.phases, plan.tap_rows, plan.offsets, plan.lines, weight.take(plan.order), shift,
+        x, plan.sizes, plan.phases, plan.reached, plan.offsets, plan.lines, weight.take(plan.order), shift,
         plan.floors[int(relu)], y.reshape(-1), images,
         memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip
@@ -57,7 +57,7 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
     jitted("conv2d.planes_loops").harvest_planes(
         numbers, dy.reshape(-1), plan.sizes, plan.columns, len(x), plan.pieces, plan.rows,
-        memory.empty((max(1, plan.scratch * parts),), x.dtype), sums.reshape(-1), parts,
+        memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
     return dw.reshape(shape)

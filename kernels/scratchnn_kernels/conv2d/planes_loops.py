@@ -14,7 +14,7 @@ from scratchnn_kernels.depthwise_tile import slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
 from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
-from scratchnn_kernels.transpose import transpose
+from scratchnn_kernels.transpose import STEPS, take_run, transpose
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -39,7 +39,7 @@ def fill_planes(
                 fill_run(lo, at(buffer, line), zero)
                 fill_run(across - hi, at(buffer, line + hi), zero)
         origin = begin + top * frame.row + (first + lo * step) * frame.col
-        if step * frame.channel == 1 and frame.col != 1:  # channels lie last: all of them are turned together
+        if step * frame.channel == 1 and frame.col > STEPS:  # many channels lie last: they are turned together
             for r in range(above, below):
                 to = r * across + lo
                 transpose(
@@ -54,15 +54,13 @@ def fill_planes(
                         fill_run(hi - lo, at(buffer, line), zero)
                 elif step * frame.col == 1:
                     copy_run(at(x, plane + r * frame.row), hi - lo, at(buffer, line), zero)
-                elif step * frame.channel != 1:
-                    source, target = x[plane + r * frame.row :], buffer[line:]
-                    for i in range(hi - lo):
-                        target[i] = source[i * step * frame.col]
+                elif hi > lo and (step * frame.channel != 1 or frame.col <= STEPS):
+                    take_run(hi - lo, at(x, plane + r * frame.row), step * frame.col, at(buffer, line), zero)
 
 
 @in_parts
 def gather_planes(
-    x: Array, sizes: Array, phases: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
+    x: Array, sizes: Array, phases: Array, reached: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
     floors: Array, y: Array, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x, vectors along rows of pixels. weights: [G, k, out] of each phase; bias: [out].
@@ -90,60 +88,32 @@ def gather_planes(
                 source = at(x, begin + top * frame.step_row * frame.row)
             for p in range(len(phases)):
                 planes_phase(
-                    source,
-                    frame,
-                    phases[p],
-                    tap_rows[p],
-                    offsets,
-                    lines,
-                    weights,
-                    spread,
-                    floors,
-                    y,
-                    target,
-                    image,
-                    g,
-                    top,
-                    line,
-                )
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def inside(frame: Any, tap_rows: Array, i: int) -> tuple[int, int]:
-    """The first of the rows of taps that read the image for position i, and the one after the last."""
-    first, end, row = 0, tap_rows[0], i * frame.step_row
-    while first < end and not 0 <= row + tap_rows[1 + first] < frame.height:
-        first += 1
-    while first < end and not 0 <= row + tap_rows[end] < frame.height:
-        end -= 1
-    return first, end
+                    source, frame, phases[p], reached[p], offsets, lines, weights, spread, floors, y, target, image,
+                    g, top, line,
+                )  # fmt: skip
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def planes_phase(
-    source: int, frame: Any, phase: Array, tap_rows: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
+    source: int, frame: Any, phase: Array, reached: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
     floors: Array, y: Array, target: Any, image: int, g: int, top: int, line: Array,
 ) -> None:  # fmt: skip
     """The positions top .. top + piece_rows - 1 of one phase; `source` is the address of what position `top` reads."""
     y0, x0, ny, nx, offset_start, weight_start, all_steps = phase
     row, block = frame.cols if frame.copied else frame.row, target.block
-    tiles, inline, each = -(-target.channels // ROWS), target.every_col == 1, all_steps // max(1, tap_rows[0])
+    tiles, inline = -(-target.channels // ROWS), target.every_col == 1
     begin = image * target.image + g * target.channels * target.channel + y0 * target.row + x0
     for i in range(top, min(top + target.piece_rows, ny)):
         start = begin + i * target.every_row * target.row
-        first, end = inside(frame, tap_rows, i)
-        steps = (end - first) * each
+        first, steps = reached[i, 0], reached[i, 1] - reached[i, 0]
         if steps == 0:  # only padding, or a stride beyond the kernel
             for m in range(target.channels):
                 value = max(bias[(g * target.channels + m) * block], floors[1])
                 for j in range(nx):
                     y[start + m * target.channel + j * target.every_col] = value
             continue
-        origin, tables = (
-            source + (i - top) * frame.step_row * row * y.itemsize,
-            at(offsets, offset_start + first * each),
-        )
-        mine = weight_start + (g * all_steps + first * each) * target.channels
+        origin = source + (i - top) * frame.step_row * row * y.itemsize
+        tables, mine = at(offsets, offset_start + first), weight_start + (g * all_steps + first) * target.channels
         if target.channels == 1 and inline:
             slide(nx, at(weights, mine), origin, tables, steps, bias[g * block], at(y, start), floors[1])
             continue
@@ -183,6 +153,19 @@ def cut_of(sizes: Array) -> Any:
     return PlaneCut(*to_fixed_tuple(sizes[FRAME : FRAME + CUT], CUT))
 
 
+@njit(error_model="numpy", cache=True, nogil=True)
+def read_planes(
+    x: Array, frame: Any, cut: Any, image: int, g: int, top: int, rows: int, buffer: Array, fresh: bool
+) -> tuple[int, int]:  # fmt: skip
+    """The address of what position `top` reads, and from there to the next: in place, or in a copy of the piece."""
+    begin = image * frame.image + g * cut.group_in * frame.channel
+    if frame.copied:
+        first = top * frame.step_row + frame.first_row
+        fill_planes(x, begin, frame, first, (rows - 1) * frame.step_row + frame.span, buffer, fresh, True)
+        return at(buffer, 0), frame.step_row * frame.cols
+    return at(x, begin + top * frame.step_row * frame.row), frame.step_row * frame.row
+
+
 @in_parts
 def harvest_planes(
     x: Array, dy: Array, sizes: Array, columns: Array, images: int, group_pieces: int, piece_rows: int,
@@ -193,18 +176,12 @@ def harvest_planes(
         frame, cut = frame_of(sizes), cut_of(sizes)
         pieces, room, size = images * cut.groups * group_pieces, scratch.size // parts, sums.size // parts
         buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
-        for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
+        first = part * pieces // parts
+        for piece in range(first, (part + 1) * pieces // parts):
             which, top = piece // group_pieces, piece % group_pieces * piece_rows
             image, g = which // cut.groups, which % cut.groups
-            begin, rows = image * frame.image + g * cut.group_in * frame.channel, (piece_rows - 1) * frame.step_row
-            if frame.copied:
-                fresh, first = piece == part * pieces // parts, top * frame.step_row + frame.first_row
-                fill_planes(x, begin, frame, first, rows + frame.span, buffer, fresh, True)
-                source, row = at(buffer, 0), frame.cols
-            else:
-                source, row = at(x, begin + top * frame.step_row * frame.row), frame.row
+            source, row = read_planes(x, frame, cut, image, g, top, piece_rows, buffer, piece == first)
             lines = min(piece_rows, cut.height - top)
-            row *= frame.step_row
             harvest_planes_piece(source, row, dy, cut, columns, image, g, top, lines, own)
 
 

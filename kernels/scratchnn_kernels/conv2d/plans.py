@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     target: Any
     sizes: Array  # frame and target as numbers
     phases: Array
-    tap_rows: Array  # of each phase: how many rows its taps have, and the source row of each for position 0
+    reached: Array  # of each phase and row of positions: the first step of k that reads the image, and the end of those
     offsets: Array  # of each tap and in-channel, in the source
     lines: Array  # of each step of k, in the packed weights
     order: Array  # of the weights, as the tiles read them
@@ -54,7 +54,7 @@ def gather_plan(
     widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
     block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
     steps = max(len(phase.taps) for phase in sweep.phases) * (source.channels // groups)
-    depth = steps if planes else _even(steps, max(64, WEIGHT_BYTES // (block * dtype.itemsize)))
+    depth = steps if planes else _even(steps, WEIGHT_BYTES // (block * dtype.itemsize))
     strides = (ow, 1, oh * ow) if planes else (ow * o, o, 1)
     target = Target(
         o * oh * ow, *strides, *sweep.every, o // groups, block, depth, groups, source.channels // groups, rows, pieces
@@ -66,7 +66,7 @@ def gather_plan(
     buffer = buffer_size(frame, rows)
     return Plan(
         target, np.array([*frame, *target], np.int64), _phase_table(sweep, source.channels // groups, orders),
-        _tap_rows(sweep),
+        _reached(sweep, source.height, source.channels // groups),
         _offsets(sweep, frame, rows, source.channels // groups, planes),
         np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
         np.zeros(o, dtype), np.array([[-np.inf, -np.inf], [-np.inf, 0]], dtype),
@@ -116,11 +116,16 @@ def _phase_table(sweep: Sweep, channels: int, orders: list[Array]) -> Array:
     return np.array(table, np.int64)
 
 
-def _tap_rows(sweep: Sweep) -> Array:
-    """[P, 1 + rows], in the order of the taps, whose rows are apart."""
-    found = [[*dict.fromkeys(tap.row for tap in phase.taps)] for phase in sweep.phases]
-    most = max(map(len, found))
-    return np.array([[len(rows), *rows, *[0] * (most - len(rows))] for rows in found], np.int64)
+def _reached(sweep: Sweep, height: int, channels: int) -> Array:
+    """[P, positions, 2] the steps of k whose rows lie in the image: the taps are in the order of their rows."""
+    found = np.zeros((len(sweep.phases), sweep.positions, 2), np.int64)
+    for p, phase in enumerate(sweep.phases):
+        rows = np.array([tap.row for tap in phase.taps]) + sweep.step[0] * np.arange(sweep.positions)[:, None]
+        inside = (rows >= 0) & (rows < height)
+        for i in np.flatnonzero(inside.any(1)):
+            taps = np.flatnonzero(inside[i])
+            found[p, i] = taps[0] * channels, (taps[-1] + 1) * channels
+    return found
 
 
 def _offsets(sweep: Sweep, frame: Any, rows: int, channels: int, planes: bool) -> Array:
@@ -243,3 +248,13 @@ def planes_weight_plan(
         buffer_size(frame, rows) if frame.copied else 0,
         o * columns.size * oh * ow,
     )  # fmt: skip
+
+
+@lru_cache(maxsize=256)
+def patches_plan(
+    window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
+) -> tuple[PlanesWeightPlan, Array, Array, Array]:
+    """The plan of conv2d_weight_grad by patches: that by planes, the places of pixels in dy and of their patches."""
+    plan = planes_weight_plan(window, source, out_shape, groups, dtype)
+    pixels = np.arange(max(1, plan.rows * out_shape[2]), dtype=np.int64)
+    return plan, pixels, pixels * plan.columns.size, np.full(1, -np.inf, dtype)

@@ -1,6 +1,7 @@
 """Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
 
 planes      few channels, or 1x1 weight gradients, that lie in planes: vectors along the pixels of a row
+patches     the weight gradient where dy lies in planes of more channels than taps, and those fill vectors
 pointwise   1x1 of stride 1: a matrix product
 depthwise   as many groups as channels, which lie last: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
@@ -22,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, planes, pointwise, scatter, winograd
+from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, patches, planes, pointwise, scatter, winograd
 from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
@@ -70,7 +71,7 @@ def conv2d_choices(
     exact = _to_be_exact(np.dtype(dtype))
     return [
         forward_choice(window, groups, c, out, exact, channels_last),
-        input_grad_choice(window, groups, out, c, (size[0], size[1]), exact, channels_last),
+        input_grad_choice(window, groups, out_channels, c, (size[0], size[1]), exact, channels_last),
         weight_grad_choice(window, groups, c, out, exact, channels_last),
     ]
 
@@ -92,19 +93,19 @@ def forward_choice(
 
 @lru_cache(maxsize=1024)
 def input_grad_choice(
-    window: Window, groups: int, dy: tuple[int, int, int], channels: int, input_size: Two, exact: bool, last: bool
+    window: Window, groups: int, out_channels: int, channels: int, input_size: Two, exact: bool, last: bool
 ) -> Choice:
-    """What serves conv2d_input_grad from dy (O, OH, OW), whose channels lie last or not, to `channels`."""
-    if last and 1 < groups == channels == dy[0]:
+    """What serves conv2d_input_grad from dy of `out_channels`, which lie last or not, to `channels`."""
+    if last and 1 < groups == channels == out_channels:
         return DEPTHWISE
     if channels // groups <= FEW:
-        if groups == 1 and dy[0] > (2 * FEW if window.stride == (1, 1) else FEW):
+        if groups == 1 and out_channels > (2 * FEW if window.stride == (1, 1) else FEW):
             return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
         return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
     (s, t), (d, e) = window.stride, window.dilation
-    return _reduced(window, groups, dy[0], channels, input_size, (s * d, t * e), exact) or GENERAL
+    return _reduced(window, groups, out_channels, channels, input_size, (s * d, t * e), exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -118,6 +119,11 @@ def weight_grad_choice(
         return Choice("planes", "dy lies in planes, and turning it would cost as much as the products")
     if dy[0] // groups <= FEW:
         return Choice("planes", f"{dy[0] // groups} out-channels leave vectors along the channels half empty")
+    taps = channels // groups * window.kernel[0] * window.kernel[1]
+    if not last and taps % MANY == 0 and taps < dy[0] // groups:
+        return Choice(
+            "patches", f"dy lies in planes, and {taps} taps are fewer to turn than {dy[0] // groups} channels"
+        )
     if pointwise.serves(window, groups):
         return POINTWISE
     return _reduced(window, groups, channels, dy[0], dy[1:], window.dilation, exact) or GENERAL
@@ -162,7 +168,7 @@ def input_grad(
 ) -> Array:
     channels = weight.shape[1] * groups
     exact, last = _to_be_exact(dy.dtype), is_channels_last(dy)
-    name, _ = input_grad_choice(window, groups, dy.shape[1:], channels, input_size, exact, last)
+    name, _ = input_grad_choice(window, groups, dy.shape[1], channels, input_size, exact, last)
     return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias, relu)
 
 
@@ -220,6 +226,7 @@ INPUT_GRAD: dict[str, Callable[..., Array]] = {
 }
 WEIGHT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.weight_grad,
+    "patches": patches.weight_grad,
     "planes": planes.weight_grad,
     "depthwise": depthwise.weight_grad,
     "pointwise": pointwise.weight_grad,

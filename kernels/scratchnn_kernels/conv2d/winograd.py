@@ -76,7 +76,7 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool
     """dw [O,C,K,L], summed over the threads' shares in a fixed order."""
     (n, c), o = x.shape[:2], dy.shape[1]
     dw = np.zeros((o, c, *window.kernel), x.dtype)
-    if not dy.size or not x.size:
+    if not n:
         return dw
     x, dy = _readable(x, window.dilation), _readable(dy, window.dilation)
     plan = _plan(n, _layout(x), _layout(dy), _gather(window, exact), x.itemsize, GRADIENT)
@@ -103,9 +103,8 @@ def _correlate(
     """x correlated with weight, or, if `turned`, with weight flipped and its channels exchanged."""
     n, o = len(x), weight.shape[1 if turned else 0]
     y = memory.empty_channels_last((n, o, *size), x.dtype)
-    if not x.size or not y.size:
-        y[...] = 0 if bias is None else bias[:, None, None]
-        return np.maximum(y, 0, out=y) if relu else y
+    if not n:
+        return y
     x = _readable(x, window.dilation)
     plan = _plan(n, _layout(x), (*size, o, True), course, x.itemsize)
     parts = threads.parts(plan.work, plan.grid.total)

@@ -118,7 +118,8 @@ def ahead_of(x: Array, images: Any, grid: Any, first: int, last: int, fold: int,
     row = images.width * x.itemsize
     if images.last or final > image:
         row *= images.channels
-        return Ahead(at(x, 0) + (image * images.height + top) * row, 0, rows * row // LINE, rows * row // LINE)
+        length = max(1, rows * row // LINE)
+        return Ahead(at(x, 0) + (image * images.height + top) * row, 0, length, length)
     plane, length = images.height * row, max(1, rows * row // LINE)
     return Ahead(at(x, 0) + image * images.channels * plane + top * row, plane, length, length * images.channels)
 
