@@ -98,8 +98,8 @@ class VAEGAN(VAE):
     def see(self, x: Array, noise: Array, prior: Array) -> Seen:
         """Faces, noise and draws of the prior [N,L] through all networks, once.
 
-        x_p is a batch of its own for D: among x and x~ it could blur their difference by what it does to the variances
-        of batch norm, and the decoder finds that out.
+        x_p is a batch of its own for D, as in dcgan.py: beside x and x~ it would change the variances that batch norm
+        divides them by, and so how far apart they are.
         """
         code, encoder = self.encoder.forward(x, train=True)
         y, decoder = self.decoder.forward(np.concatenate([gaussian.sample(code, noise), prior]), train=True)
