@@ -12,7 +12,7 @@ Nor is made what computes the same by the rules of Python or NumPy, whatever the
 - an option that says how a result is found, not which one (HOW): `copy` of astype, which either way gives these
   numbers, `optimize` of einsum, which picks the order of the sums, Numba's `cache`; and `strict` of zip, by which the
   code checks itself;
-- a function without the call (HINTS) that asks LLVM for wider registers.
+- a function without a call (HINTS) that asks LLVM for wider registers, or for memory before it is used.
 """
 
 import ast
@@ -37,7 +37,7 @@ COMMUTES = {
 }  # fmt: skip
 PRODUCTS = {"fma", ".fma"}  # of the first two arguments
 HOW = {".astype": {"copy"}, ".einsum": {"optimize"}, ".njit": {"cache"}, "zip": {"strict"}}
-HINTS = {"wide"}
+HINTS = {"wide", "prefetch", ".prefetch"}
 Fault = tuple[str, ast.AST]
 
 

@@ -56,7 +56,8 @@ ELSEWHERE = (  # CUDA, which `mutate_cuda.py` scores
     "kernels/normalize:_affine_grad_cuda:",
     # how Numba compiles, and what asks for memory before it is used: they change no number
     "kernels/conv2d/winograd_loops:ahead_of:", "kernels/conv2d/winograd_loops:fetch:",
-    "kernels/conv2d/winograd_transform:prefetch", "kernels/tile:_vector_bytes:", "kernels/vector_bits:compiled:",
+    "kernels/conv2d/winograd_transform:prefetch", "kernels/tile:_Code.prefetch:", "kernels/tile:_vector_bytes:",
+    "kernels/vector_bits:compiled:",
     "kernels/vector_bits:summing:", "kernels/vector_bits:threaded:", "kernels/vector_bits:wide",
 )  # fmt: skip
 WRITING = (  # LLVM code, of which plain_intrinsics.py says in Python what it computes

@@ -72,11 +72,38 @@ def dot_tile(
     out.rows(out_row, rows, cols)[:] += np.einsum("mlj,qlj->mq", left, right)
 
 
-def slide(width: int, w: Place, x: Place, offsets: Place, steps: int, init: Any, out: Place, floor: Any) -> None:
+def _in_row(columns: Place, limit: int, taps: int, width: int) -> np.ndarray:
+    """Which taps of which pixels of a row exist; with a limit of 0 all do."""
+    column = columns.line(taps)[:, None] + np.arange(width)
+    return (column >= 0) & (column < limit)
+
+
+def slide(
+    width: int, w: Place, x: Place, offsets: Place, columns: Place, limit: int, steps: int, init: Any, out: Place,
+    floor: Any,
+) -> None:  # fmt: skip
     _between("width", width, 1)
     _between("steps", steps, 1)
-    read = x.taken(offsets.line(steps)[:, None] + np.arange(width))
+    exists = _in_row(columns, limit, steps, width) if limit > 0 else np.ones((steps, width), bool)
+    read = np.zeros((steps, width), floor.dtype)
+    read[exists] = x.taken((offsets.line(steps)[:, None] + np.arange(width))[exists])
     out.line(width)[:] = _at_least(init + w.line(steps) @ read, floor)
+
+
+def rake(
+    taps: int, lines: int, width: int, x: Place, x_row: int, offsets: Place, columns: Place, limit: int, dy: Place,
+    out: Place, kind: Any,
+) -> None:  # fmt: skip
+    from scratchnn_kernels.depthwise_tile import TAPS
+
+    _between("taps", taps, 1, TAPS)
+    _between("lines", lines, 1)
+    _between("width", width, 1)
+    exists = np.broadcast_to(_in_row(columns, limit, taps, width)[:, None], (taps, lines, width))
+    places = offsets.line(taps)[:, None, None] + np.arange(lines)[:, None] * x_row + np.arange(width)
+    read = np.zeros((taps, lines, width), kind.dtype)
+    read[exists] = x.taken(places[exists])
+    out.line(taps)[:] += (read * dy.rows(width, lines, width)).sum((1, 2))
 
 
 def glide(

@@ -196,6 +196,16 @@ def test_a_disturbed_slot_is_run_again_but_not_forever():
     assert not against.timed({"a": Stand(1.0, disturbed=99)}, plan, 2)["a"].quiet
 
 
+@pytest.mark.parametrize("seconds", [3e-6, 4e-4, 0.5])
+@pytest.mark.parametrize("lost", [0.0, 3e-3])
+def test_a_lost_time_slice_shortens_no_slots(monkeypatch, seconds, lost):
+    """Each slot loses one, however many calls it makes; a slot that is filled by calls notices little."""
+    monkeypatch.setattr(worker.Runner, "__init__", lambda self: None)
+    monkeypatch.setattr(worker.Runner, "slot", lambda self, n: worker.Slot(seconds + lost / n, True))
+    repeats = worker.Runner().repeats(0.02)
+    assert 0.015 < repeats * (seconds + lost / repeats) < 0.026 or repeats == 1
+
+
 def test_a_ratio_is_the_median_over_rounds():
     ours, theirs = Times([[1.0], [2.0], [9.0]], True), Times([[2.0], [2.0], [1.0]], True)
     assert ours.over(theirs) == 1.0

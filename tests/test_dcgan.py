@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from model_laws import gradient_is_exact, same_seed_same_numbers_and_resumes, trains_by_command
-from scratchnn import ScratchnnError, data
+from scratchnn import Conv2d, ScratchnnError, data
 from scratchnn.layer import Layer
 from scratchnn.random import stream
-from scratchnn_models import digit_judge
-from scratchnn_models.dcgan import DCGAN, Recipe, Training
-from scratchnn_models.digit_judge import Judge
+from scratchnn_models import digit_judge, loop
+from scratchnn_models.dcgan import DCGAN, Recipe, Training, prepared
+from scratchnn_models.digit_judge import DigitJudge
+from tiny_faces import tiny_faces
 from tiny_run import VALIDATION, tiny_digits
 
 RNG = np.random.default_rng(0)
@@ -110,6 +111,8 @@ def test_spectral_norm_bounds_every_layer_of_the_discriminator() -> None:
 def test_recipes_that_cannot_be_followed() -> None:
     with pytest.raises(ScratchnnError, match="norm is 'layer'; one of batch, spectral, none is expected"):
         training(norm="layer")
+    with pytest.raises(ScratchnnError, match="data is 'emoji'; one of mnist, faces is expected"):
+        training(data="emoji")
     with pytest.raises(ScratchnnError, match="r1 takes the gradient of each image alone"):
         training(r1=1.0)
 
@@ -144,10 +147,34 @@ def test_the_judge_reads_digits() -> None:
         pytest.skip("MNIST is not in the cache")
     mnist = data.load("mnist")
     images, labels = mnist.test_images[:1000] / np.float32(255), mnist.test_labels[:1000]
-    judge = Judge(images)
+    judge = DigitJudge(images)
     assert (judge.read(images)[1] == labels).mean() > 0.98
     framed = np.pad(images, ((0, 0), (0, 0), (2, 2), (2, 2)))
     np.testing.assert_array_equal(judge.read(framed)[0], judge.real)  # 28 or 32 pixels are the same to it
+
+
+@pytest.mark.parametrize("side, channels", [(32, 1), (64, 3)])
+def test_shapes_of_both_players(side: int, channels: int) -> None:
+    net = DCGAN(5, 2, "batch", (channels, side, side), rng=stream(0, "init"))
+    x = net.decode(np.zeros((2, 5), np.float32))
+    assert x.shape == (2, channels, side, side) and net.discriminator.forward(x)[0].shape == (2, 1)
+    maps = [layer.weight.data.shape for layer in net.discriminator.layers if isinstance(layer, Conv2d)]
+    assert [shape[0] for shape in maps] == [2, 4, 8, 16][: len(maps)] and len(maps) == (3 if side == 32 else 4)
+
+
+def test_what_the_discriminator_sees() -> None:
+    small, large = (np.full((1, 1, side, side), 255, np.uint8) for side in (28, 64))
+    assert prepared(small).shape == (1, 1, 32, 32) and prepared(large).shape == (1, 1, 64, 64)
+    assert prepared(small)[0, 0, 0, 0] == -1 and prepared(small)[0, 0, 2, 2] == prepared(large).min() == 1
+
+
+def test_the_command_on_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = {"losses.png", "gradients.png", "judged.png", "samples.png", "interpolation.png"}
+    monkeypatch.setattr(loop, "LOG_EVERY", 10)
+    changes = {"data": "faces", "latent": 5, "width": 2, "epochs": 2, "batch_size": 10}
+    report = trains_by_command("dcgan", changes, tmp_path / "run", monkeypatch, pictures, tiny_faces)
+    assert report["faces_face_distance"] > report["face_distance_of_training_images"] > 0
+    assert "parzen_log_likelihood" not in report
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["norm"])

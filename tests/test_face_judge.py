@@ -11,7 +11,7 @@ from scratchnn import data
 from scratchnn.data.faces import ATTRIBUTES
 from scratchnn.random import stream
 from scratchnn.weights import load_weights
-from scratchnn_models.face_judge import WEIGHTS, FaceReader, Judge, Recipe, Training
+from scratchnn_models.face_judge import WEIGHTS, FaceJudge, FaceReader, Recipe, Training
 from tiny_faces import tiny_faces
 from tiny_run import VALIDATION
 
@@ -59,7 +59,7 @@ def test_the_weights_read_real_faces_and_judge_them() -> None:
     x, reader = images[:600] / np.float32(255), FaceReader()
     load_weights(reader, WEIGHTS)
     assert ((reader.read(x)[1] == labels[:600]).mean(0) > 0.98).all()
-    judge, rest = Judge(x[:300]), x[300:]
+    judge, rest = FaceJudge(x[:300]), x[300:]
     found, blurred = judge.numbers(rest), judge.numbers((rest + np.roll(rest, 2, 3)) / 2)
     assert found["face_distance"] < blurred["face_distance"] and found["precision"] > blurred["precision"]
     assert found["glasses_share"] == pytest.approx(labels[300:600, 0].mean(), abs=0.02)

@@ -100,6 +100,20 @@ def test_same_seed_same_numbers_and_resuming() -> None:
     same_seed_same_numbers_and_resumes(training, steps=2)
 
 
+def test_ten_turns_of_g_lose_modes_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    rings = {name: match for name, match in MATCHES.items() if match.ring}
+    monkeypatch.setattr(gan_failures, "MATCHES", rings)
+    task = Training(Recipe(validation=VALIDATION), 0, tiny_digits())
+    covered: dict[str, list[int]] = {name: [] for name in rings}
+    for step in range(600):
+        task.train_step(step)
+        if step >= 300 and step % 50 == 0:
+            for name, net in zip(rings, task.net.nets, strict=True):
+                z = stream(0, "drawn").standard_normal((500, 16), np.float32)
+                covered[name].append(modes(net.generator.forward(z)[0])[0])
+    assert max(covered["ring_collapsed"]) <= 3 and min(covered["ring_cured"][-2:]) >= 7
+
+
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Training, "steps_per_epoch", 100)
     report = trains_by_command("gan_failures", {"hidden": 16}, tmp_path / "run", monkeypatch, {"page.png"})

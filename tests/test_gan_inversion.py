@@ -12,6 +12,7 @@ from scratchnn.random import stream
 from scratchnn_models import gan_inversion, train
 from scratchnn_models.dcgan import DCGAN
 from scratchnn_models.gan_inversion import Inverter, Recipe, Training, descended, sharpness
+from tiny_faces import tiny_faces
 from tiny_run import VALIDATION, tiny_digits
 
 RNG = np.random.default_rng(0)
@@ -26,6 +27,19 @@ def gan(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(data, "load", lambda name, **options: tiny_digits())
         train.begun("dcgan", small, 0, folder, None)
     return folder
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Finished runs of a DCGAN and of a VAE-GAN on faces, with as many numbers, and of one with more."""
+    folder = tmp_path_factory.mktemp("faces")
+    small = {"width": 2, "epochs": 1, "validation": VALIDATION, "batch_size": 50}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(data, "load", lambda name, **options: tiny_faces())
+        train.begun("dcgan", {"data": "faces", "latent": 4, **small}, 0, folder / "gan", None)
+        for latent in (4, 5):
+            train.begun("vae_gan", {"latent": latent, **small}, 0, folder / f"vae-{latent}", None)
+    return {name: str(folder / name) for name in ("gan", "vae-4", "vae-5")}
 
 
 def training(gan: Path, seed: int = 0) -> Training:
@@ -80,6 +94,29 @@ def test_another_model_s_run_is_refused(gan: Path, tmp_path: Path, monkeypatch: 
     train.begun("lenet", {"epochs": 1, "validation": VALIDATION}, 0, folder, None)
     with pytest.raises(ScratchnnError, match="is a run of lenet; one of dcgan is expected"):
         training(folder)
+
+
+def test_runs_that_do_not_fit_are_refused(faces: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "load", lambda name, **options: tiny_faces())
+    with pytest.raises(ScratchnnError, match="vae-5 has codes of 5 numbers, the GAN of 4"):
+        Training(Recipe(data="faces", gan=faces["gan"], vae=faces["vae-5"]), 0, tiny_faces())
+    with pytest.raises(ScratchnnError, match="gan makes faces, not mnist"):
+        Training(Recipe(gan=faces["gan"]), 0, tiny_digits())
+    with pytest.raises(ScratchnnError, match="gan is a run of dcgan; one of vae or vae_gan is expected"):
+        Training(Recipe(data="faces", gan=faces["gan"], vae=faces["gan"]), 0, tiny_faces())
+
+
+def test_the_command_on_faces(faces: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Training, "steps_per_epoch", 100)
+    monkeypatch.setattr(gan_inversion, "DESCENT", 5)
+    monkeypatch.setattr(gan_inversion, "INVERTED", 40)
+    changes = {"data": "faces", "gan": faces["gan"], "vae": faces["vae-4"], "width": 2, "batch_size": 10}
+    pictures = {"inversions.png", "curves.png", "arithmetic.png"}
+    report = trains_by_command("gan_inversion", changes, tmp_path / "run", monkeypatch, pictures, tiny_faces)
+    errors = [report[f"faces_{name}_mse"] for name in ("inversion", "vae", "vae_gan")]
+    ratios = [report[f"faces_inversion_mse_over_{name}"] for name in ("vae", "vae_gan")]
+    assert ratios == pytest.approx([errors[0] / errors[1], errors[0] / errors[2]])
+    assert "faces_glasses_added_percent" in report
 
 
 def test_the_command(gan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,10 @@ pytestmark = pytest.mark.skipif(REGISTER is None, reason="this CPU has no fused 
 KERNELS = {
     "tile": (tile.tile, 12),
     "dot_tile": (dot_tile.dot_tile, 12),
-    "slide": (depthwise_tile.slide, 5),
+    "slide": (depthwise_tile.slide, 7),
     "glide": (depthwise_tile.glide, 10),
     "reap": (depthwise_tile.reap, 8),
+    "rake": (depthwise_tile.rake, 10),
 }
 
 
@@ -26,7 +27,7 @@ def assembly(kernel: Any, integers: int, number: Any) -> str:
     fresh = numba.njit(error_model="numpy", nogil=True)(kernel)
     arguments = [types.intp] * integers + [number]
     if kernel is depthwise_tile.slide:
-        arguments = [types.intp] * 5 + [number, types.intp, number]
+        arguments = [types.intp] * 7 + [number, types.intp, number]
     fresh.compile(tuple(arguments))
     return str(fresh.inspect_asm(fresh.signatures[0]))
 

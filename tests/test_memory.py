@@ -49,14 +49,14 @@ def test_memory_is_given_back() -> None:
 
 @given(st.integers(LARGE, 1 << 40))
 def test_near_sizes_share_blocks(size: int) -> None:
-    room = memory._rounded(size)
-    assert size <= room < size + size / 8 + 1 and room % PAGE == 0 and memory._rounded(room) == room
+    room = memory._room((size,), np.uint8)
+    assert size <= room < size + size / 8 + 1 and room % PAGE == 0 and memory._room((room,), np.uint8) == room
 
 
 def test_sizes_between_two_powers_of_two_are_eight() -> None:
     for power in (15, 20, 31):
         sizes = np.linspace(1 << power, (2 << power) - 1, 1000).astype(int)
-        assert len({memory._rounded(int(size)) for size in sizes}) in (8, 9)
+        assert len({memory._room((int(size),), np.uint8) for size in sizes}) in (8, 9)
 
 
 def test_blocks_begin_at_different_places_of_a_page_and_hold_their_arrays() -> None:

@@ -74,10 +74,25 @@ def dot_tile(m: Memory, case: int) -> Args:
     return [rows, cols, a, a_row, a_line, *table, lines, width, m.numbers(rows * out_row), out_row, m.number()]
 
 
+def _beside(m: Memory, taps: int, width: int) -> tuple[Place, int]:
+    """Columns that taps read, some of them beside a row; and how many the row has."""
+    columns = m.steps(taps, 6)
+    columns.memory[:] -= 3
+    return columns, m.count(1, width + 3)
+
+
 def slide(m: Memory, case: int) -> Args:
     width, steps = m.count(1, 9 * _lanes(m)), m.count(1, 4)
     x = _nan_somewhere(m, m.numbers(width + 20), width)
-    return [width, m.numbers(steps), x, m.steps(steps, 20), steps, m.number(), m.numbers(width), _floor(m)]
+    columns, limit = _beside(m, steps, width)
+    row = columns, limit if case % 3 else 0
+    return [width, m.numbers(steps), x, m.steps(steps, 20), *row, steps, m.number(), m.numbers(width), _floor(m)]
+
+
+def rake(m: Memory, case: int) -> Args:
+    taps, lines, width, x_row = case % TAPS + 1, m.count(1, 3), m.count(1, 3 * _lanes(m)), m.count(1, 60)
+    x, dy = m.numbers(lines * x_row + width + 30), m.numbers(lines * width)
+    return [taps, lines, width, x, x_row, m.steps(taps, 30), *_beside(m, taps, width), dy, m.numbers(taps), m.number()]
 
 
 def glide(m: Memory, case: int) -> Args:
@@ -89,7 +104,7 @@ def glide(m: Memory, case: int) -> Args:
 
 
 def reap(m: Memory, case: int) -> Args:
-    taps, width, channels, x_step = case % TAPS + 1, m.count(1, 5), m.count(1, 2 * _lanes(m) + 2), m.count(1, 50)
+    taps, width, channels, x_step = case % TAPS + 1, m.count(1, 40), m.count(1, 2 * _lanes(m) + 2), m.count(1, 50)
     x, dy = m.numbers(width * x_step + channels + 30), m.numbers(width * channels)
     return [taps, width, channels, x, x_step, m.steps(taps, 30), dy, m.numbers(taps * channels), m.number()]
 
@@ -289,7 +304,7 @@ COMPILED: dict[str, dict[str, str]] = {
     "column_vectors": {name: name for name in ("moments_8", "moments_1", "sums", "scale", "combine")},
     "transpose": {"_transpose": "transpose", "_collect": "collect", "_take_run": "take_run", "_weave": "weave"},
     "dot_tile": {"_any_dot_tile": "dot_tile"},
-    "depthwise_tile": {"_slide": "slide", "_glide": "glide", "_reap": "reap"},
+    "depthwise_tile": {"_slide": "slide", "_glide": "glide", "_rake": "rake", "_reap": "reap"},
     "channel_sum_loops": {"sum_run": "sum_run"},
     "window_vectors": {"lanes": "lanes"},
     "max_pool_vectors": {name: name for name in ("_pick_columns", "_pick_channels", "_put_columns", "_put_channels")},

@@ -2,8 +2,9 @@
 
 A slot repeats a call for at least 20 ms; a round is six slots of every variant in random order; the ratio of two
 variants is the median over rounds of the ratio of their medians. With one thread, the time is the CPU time of the
-process, which other programs hardly touch. With more it is wall time, and a slot in which others used the machine is
-run again, a few times at most; what then still is no quiet slot counts, and the row says so.
+process, which other programs hardly touch. With more it is wall time, each thread keeps to a core of its own, and a
+slot in which others used the machine is run again, a few times at most; what then still is no quiet slot counts, and
+the row says so.
 """
 
 import random

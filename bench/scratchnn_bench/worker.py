@@ -63,8 +63,14 @@ class Runner:
         return error
 
     def repeats(self, seconds: float) -> int:
-        """How many calls fill a slot; 1 where one call is longer."""
-        return max(1, ceil(seconds / max(min(self.slot(1).seconds for _ in range(2)), 1e-7)))
+        """How many calls fill a slot; 1 where one call is longer.
+
+        Found by more and more calls: a single one may lose a time slice, and the slots of all rounds would be as short.
+        """
+        repeats = 1
+        while (spent := repeats * self.slot(repeats).seconds) < seconds / 2:
+            repeats *= 2 if spent > seconds / 8 else 8
+        return max(1, ceil(seconds * repeats / spent))
 
     def slot(self, repeats: int) -> Slot:
         """Run so many calls; process CPU time with one thread, else wall time."""

@@ -10,6 +10,7 @@ import math
 import mmap
 import weakref
 from collections import defaultdict
+from functools import lru_cache
 from itertools import count
 from typing import Any
 
@@ -30,17 +31,15 @@ _made = count()
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
     """An uninitialised C-contiguous array of recycled memory."""
-    dtype = np.dtype(dtype)
-    size = math.prod(shape) * dtype.itemsize
-    if size < SMALLEST:
+    room = _room(shape, dtype)  # type: ignore[arg-type]  # a dtype or its type, never a list
+    if not room:
         return np.empty(shape, dtype)
-    room = _rounded(size)
     try:
         block, offset = _free[room].pop()
     except IndexError:
         block, offset = _fresh(room + COLOUR * COLOURS), COLOUR * (next(_made) % COLOURS)
-    # NumPy makes every later view refer to this array, and it to the block: its end is the end of all of them.
-    owner: Array = np.frombuffer(block, dtype, math.prod(shape), offset)
+    # NumPy makes every view of this array refer to it, and it to the block: its end is the end of all of them.
+    owner: Array = np.ndarray(shape, dtype, block, offset)
     key = id(owner)
 
     def recycle(_: Any) -> None:
@@ -48,7 +47,7 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> Array:
         _free[room].append((block, offset))
 
     _lent[key] = weakref.ref(owner, recycle)
-    return owner.reshape(shape)
+    return owner
 
 
 def empty_like(x: Array) -> Array:
@@ -90,8 +89,12 @@ def clear() -> None:
     _free.clear()
 
 
-def _rounded(size: int) -> int:
-    """The block size for `size` bytes: an eighth of a power of two, so that near sizes share blocks."""
+@lru_cache(maxsize=1024)
+def _room(shape: tuple[int, ...], dtype: npt.DTypeLike) -> int:
+    """The block size for an array, an eighth of a power of two, so that near sizes share blocks; 0 for a small one."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < SMALLEST:
+        return 0
     step = 1 << size.bit_length() - 4  # a page at least
     return -(-size // step) * step
 

@@ -74,8 +74,9 @@ class _Code:
         pointer = self.b.inttoptr(address, self.vector.as_pointer())
         if mask is None:
             return self.b.load(pointer, align=self.bytes)
-        zero = ir.Constant(self.vector, [0.0] * self.lanes)
-        return self.call(f"llvm.masked.load.{self.suffix}.p0", self.vector, pointer, I32(self.bytes), mask, zero)
+        return self.call(
+            f"llvm.masked.load.{self.suffix}.p0", self.vector, pointer, I32(self.bytes), mask, self.vector(None)
+        )
 
     def store_vector(self, value: Any, address: Any, mask: Any = None) -> None:
         pointer = self.b.inttoptr(address, self.vector.as_pointer())
@@ -84,9 +85,15 @@ class _Code:
         else:
             self.call(f"llvm.masked.store.{self.suffix}.p0", ir.VoidType(), value, pointer, I32(self.bytes), mask)
 
+    def prefetch(self, address: Any, level: int) -> None:
+        """Ask for a cache line, whether or not it exists: 3 into the L1 cache, 2 into the L2 cache."""
+        pointer = self.b.inttoptr(address, ir.IntType(8).as_pointer())
+        self.call("llvm.prefetch.p0", ir.VoidType(), pointer, I32(0), I32(level), I32(1))
+
     def spread(self, scalar: Any) -> Any:
-        """The number in every lane."""
-        nothing = ir.Constant(self.vector, ir.Undefined)
+        """The number in every lane; of an index, its lower 32 bits."""
+        scalar = self.b.trunc(scalar, I32) if scalar.type == I64 else scalar
+        nothing = ir.Constant(ir.VectorType(scalar.type, self.lanes), ir.Undefined)
         one = self.b.insert_element(nothing, scalar, I32(0))
         return self.b.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes))
 
@@ -97,13 +104,13 @@ class _Code:
         """max(value, least), where a NaN stays."""
         return self.b.select(self.b.fcmp_ordered("<", value, least), least, value)
 
+    def counted(self, first: Any) -> Any:
+        """The integers first, first + 1, .. in the lanes."""
+        return self.b.add(self.spread(first), ir.Constant(ir.VectorType(I32, self.lanes), [*range(self.lanes)]))
+
     def mask(self, width: Any) -> Any:
         """The lanes below `width`."""
-        lanes = ir.VectorType(I32, self.lanes)
-        wide = ir.Constant(lanes, ir.Undefined)
-        one = self.b.insert_element(wide, self.b.trunc(width, I32), I32(0))
-        limit = self.b.shuffle_vector(one, wide, ir.Constant(lanes, [0] * self.lanes))
-        return self.b.icmp_signed("<", ir.Constant(lanes, list(range(self.lanes))), limit)
+        return self.b.icmp_signed("<", self.counted(I64(0)), self.spread(width))
 
     def repeat(self, end: Any, step: int, body: Any) -> None:
         """for i in range(0, end, step): body(i); at least once."""
@@ -142,7 +149,6 @@ def _any_tile(
     init_row: Any, out: Any, out_row: Any, floor: Any,
 ) -> Any:  # fmt: skip
     """One piece of code for each number of rows and vectors, and a jump to the one that fits."""
-    signature = types.void(*[types.intp] * (len(ARGUMENTS) - 1), floor)
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, floor)
@@ -161,21 +167,19 @@ def _any_tile(
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return signature, codegen
+    return types.void(*[types.intp] * (len(ARGUMENTS) - 1), floor), codegen
 
 
 def _tile(code: _Code, rows: int, vectors: int, given: dict[str, Any]) -> None:
     b = code.b
-    last = code.mask(b.sub(given["width"], I64((vectors - 1) * code.lanes)))
-    masks = [None] * (vectors - 1) + [last]
+    masks = [None] * (vectors - 1) + [code.mask(b.sub(given["width"], I64((vectors - 1) * code.lanes)))]
     shifts = [I64(v * VECTOR_BYTES) for v in range(vectors)]
-    size = I64(code.bytes)
 
     def places(name: str) -> list[Any]:
-        return code.rows(given[name], b.mul(given[f"{name}_row"], size), rows)
+        return code.rows(given[name], b.mul(given[f"{name}_row"], I64(code.bytes)), rows)
 
     sums = [[code.load_vector(b.add(p, s), m) for s, m in zip(shifts, masks, strict=True)] for p in places("init")]
-    a_row = b.mul(given["a_row"], size)
+    a_row = b.mul(given["a_row"], I64(code.bytes))
 
     before, loop, after = b.block, b.append_basic_block("tile"), b.append_basic_block("tile.done")
     b.branch(loop)

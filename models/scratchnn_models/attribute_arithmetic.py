@@ -8,12 +8,15 @@ attributes (beard, smile, hair, skin) are read as before, and how far the pixels
 elsewhere.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import numpy as np
 
+from scratchnn import plot
 from scratchnn.layer import Array
 from scratchnn_models.face_judge import FaceReader
+from scratchnn_models.latent import Autoencoder
 
 EYES = slice(14, 30)  # the rows of a face that glasses can reach
 GLASSES = 0  # the column of labels
@@ -44,3 +47,13 @@ def judged(decode: Decode, z: Array, v: Array, labels: Array, reader: FaceReader
         "eyes_moved_mse": float(eyes),
         "elsewhere_moved_mse": float((moved.sum() - eyes * len(moved[EYES])) / (len(moved) - len(moved[EYES]))),
     }
+
+
+def picture(path: Path, x: Array, labels: Array, nets: Mapping[str, tuple[Autoencoder, Array]]) -> None:
+    """A dozen faces without glasses and what each net, of which v is given, makes of z + v; then the reverse."""
+    rows: dict[str, Array] = {}
+    for wearing, sign, what in ((0, 1, "with"), (1, -1, "without")):
+        chosen = x[labels[:, GLASSES] == wearing][:12]
+        rows["wearing" if wearing else "bare"] = chosen
+        rows |= {f"{name}, {what}": net.decode(net.encode(chosen) + sign * v) for name, (net, v) in nets.items()}
+    plot.strips(path, rows, "Test faces, and glasses added or taken off")

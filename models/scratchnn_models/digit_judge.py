@@ -22,32 +22,33 @@ from scratchnn_models.batches import parts
 from scratchnn_models.lenet import LeNet, framed
 from scratchnn_models.parzen import squared_distances
 
-WEIGHTS = Path(__file__).with_name("digit_judge.safetensors")
 NEIGHBOUR = 3
 
 
-class Judge:
+class DigitJudge:
     """Compares images [N,1,H,W] in [0,1], of 28 or 32 pixels a side, with real ones."""
+
+    of, distance = "digit", "lenet_fid"
 
     def __init__(self, real: Array) -> None:
         self.net = LeNet()
-        load_weights(self.net, WEIGHTS)
+        load_weights(self.net, Path(__file__).with_name(f"{self.of}_judge.safetensors"))
         self.real, _ = self.read(real)
 
     def read(self, images: Array) -> tuple[Array, Array]:
-        """The features [N,400] and the digits [N] that LeNet sees."""
+        """The features [N,400] and the classes [N] that LeNet sees."""
         found = [self.net.features.forward(framed(part))[0] for part in parts(images)]
         scores = [self.net.classifier.forward(features)[0] for features in found]
         return np.concatenate(found).reshape(len(images), -1), np.concatenate(scores).argmax(1)
 
     def numbers(self, fake: Array) -> dict[str, float]:
-        """LeNet-FID, precision, recall, the entropy of the digits in nats (log 10 at most), and the rarest's share."""
-        features, digits = self.read(fake)
+        """LeNet-FID, precision, recall, the entropy of the classes in nats (log 10 at most), and the rarest's share."""
+        features, classes = self.read(fake)
         precision, recall = precision_recall(self.real, features)
-        share = shares(digits)
+        share = shares(classes)
         return {
-            "lenet_fid": frechet(self.real, features), "precision": precision, "recall": recall,
-            "digit_entropy": entropy(share), "rarest_digit_share": float(share.min()),
+            self.distance: frechet(self.real, features), "precision": precision, "recall": recall,
+            f"{self.of}_entropy": entropy(share), f"rarest_{self.of}_share": float(share.min()),
         }  # fmt: skip
 
 
@@ -78,9 +79,9 @@ def _within(own: Array, others: Array) -> float:
     return float(np.concatenate(inside).mean())
 
 
-def shares(digits: Array) -> Array:
-    """The share of each digit [10]."""
-    share: Array = np.bincount(digits, minlength=10) / len(digits)
+def shares(classes: Array) -> Array:
+    """The share of each class [10]."""
+    share: Array = np.bincount(classes, minlength=10) / len(classes)
     return share
 
 

@@ -30,6 +30,7 @@ def examine() -> list[Finding]:
         *_numba(),
         _gpu(),
         _package("torch", "opponent and oracle only", "pip install 'scratchnn[bench]'"),
+        _package("dicebear-core", "draws the data set faces", "pip install 'scratchnn[faces]'"),
         *_data(),
         _disk(),
     ]

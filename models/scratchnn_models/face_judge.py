@@ -76,7 +76,7 @@ class FaceReader(Layer):
         return np.split(scores, ENDS[:-1], axis=1)
 
 
-class Judge:
+class FaceJudge:
     """Compares faces [N,3,64,64] in [0,1] with real ones."""
 
     distance = "face_distance"

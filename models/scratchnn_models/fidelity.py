@@ -16,7 +16,7 @@ from scratchnn.random import stream
 from scratchnn_models import results
 from scratchnn_models.batches import scaled
 from scratchnn_models.codes import title
-from scratchnn_models.digit_judge import Judge, frechet
+from scratchnn_models.digit_judge import DigitJudge, frechet
 from scratchnn_models.results import Metric
 from scratchnn_models.train import finished
 
@@ -29,7 +29,7 @@ def measured(folders: Iterable[Path], record: Path | None = None) -> dict[str, f
     for folder in folders:
         run, task = finished(folder)
         if judge is None:
-            judge = Judge(scaled(task.data.test_images))
+            judge = DigitJudge(scaled(task.data.test_images))
             real = scaled(task.data.train_images[: len(judge.real)])
             floor = distances["training images"] = frechet(judge.real, judge.read(real)[0])
         name, drawn = title(run), _drawn(task, folder, len(judge.real))

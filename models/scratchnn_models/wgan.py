@@ -23,7 +23,7 @@ from scratchnn.random import stream
 from scratchnn_models import gan_pictures, recipes
 from scratchnn_models.batches import Batches, parts, scaled
 from scratchnn_models.dcgan import discriminator, generator
-from scratchnn_models.digit_judge import Judge
+from scratchnn_models.digit_judge import DigitJudge
 from scratchnn_models.lenet import SIDE, framed
 from scratchnn_models.results import Metric
 from scratchnn_models.run import Run
@@ -141,7 +141,7 @@ class Training:
         held_out = scaled(self.data.train_images[self.batches.held_out][:2000])
         fake = self.net.decode(self._noise(len(held_out), "validate"))
         scores = [self.net.critic.forward(x * 2 - 1)[0].mean() for x in (framed(held_out), fake)]
-        found = Judge(held_out).numbers(fake)
+        found = DigitJudge(held_out).numbers(fake)
         distance = {"validation_distance": float(scores[0] - scores[1])}
         return distance | {f"validation_{name}": value for name, value in found.items()}
 
@@ -156,7 +156,7 @@ class Training:
 
     def test(self) -> dict[str, float]:
         """The judge's numbers of as many samples as there are test images; and those of training images."""
-        judge = Judge(scaled(self.data.test_images))
+        judge = DigitJudge(scaled(self.data.test_images))
         found = judge.numbers(self.net.decode(self._noise(len(judge.real), "test")))
         best = judge.numbers(scaled(self.data.train_images[: len(judge.real)]))
         return {**found, **{f"{name}_of_training_images": value for name, value in best.items()}}

@@ -43,21 +43,20 @@ def _gather(
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
     shift = plan.zeros if bias is None else np.ascontiguousarray(bias)
     jitted("conv2d.planes_loops").gather_planes(
-        x, plan.sizes, plan.phases, plan.reached, plan.offsets, plan.lines, weight.take(plan.order), shift,
-        plan.floors[int(relu)], y.reshape(-1), images,
-        memory.empty((plan.scratch * parts,), x.dtype), parts,
+        x, plan.sizes, plan.phases, plan.reached, plan.offsets, plan.columns, plan.lines, weight.take(plan.order),
+        shift, plan.floors[int(relu)], y.reshape(-1), images, memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     (numbers, source), dy = read(x), np.ascontiguousarray(dy)
-    plan = planes_weight_plan(window, source, dy.shape[1:], groups, x.dtype)
+    plan = planes_weight_plan("planes", window, source, dy.shape[1:], groups, x.dtype)
     parts = threads.parts(plan.work * len(x), groups * plan.pieces * len(x))
     shape = (dy.shape[1], x.shape[1] // groups, *window.kernel)
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
     jitted("conv2d.planes_loops").harvest_planes(
-        numbers, dy.reshape(-1), plan.sizes, plan.columns, len(x), plan.pieces, plan.rows,
-        memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
+        numbers, dy.reshape(-1), plan.sizes, plan.columns, plan.reached, plan.tap_columns, len(x), plan.pieces,
+        plan.rows, memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
     return dw.reshape(shape)

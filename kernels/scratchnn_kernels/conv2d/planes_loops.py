@@ -10,7 +10,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
-from scratchnn_kernels.depthwise_tile import slide
+from scratchnn_kernels.depthwise_tile import TAPS, rake, slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
 from scratchnn_kernels.parted import in_parts
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
@@ -60,8 +60,8 @@ def fill_planes(
 
 @in_parts
 def gather_planes(
-    x: Array, sizes: Array, phases: Array, reached: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
-    floors: Array, y: Array, images: int, scratch: Array, parts: int,
+    x: Array, sizes: Array, phases: Array, reached: Array, offsets: Array, columns: Array, lines: Array, weights: Array,
+    bias: Array, floors: Array, y: Array, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x, vectors along rows of pixels. weights: [G, k, out] of each phase; bias: [out].
 
@@ -88,15 +88,15 @@ def gather_planes(
                 source = at(x, begin + top * frame.step_row * frame.row)
             for p in range(len(phases)):
                 planes_phase(
-                    source, frame, phases[p], reached[p], offsets, lines, weights, spread, floors, y, target, image,
-                    g, top, line,
+                    source, frame, phases[p], reached[p], offsets, columns, lines, weights, spread, floors, y, target,
+                    image, g, top, line,
                 )  # fmt: skip
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def planes_phase(
-    source: int, frame: Any, phase: Array, reached: Array, offsets: Array, lines: Array, weights: Array, bias: Array,
-    floors: Array, y: Array, target: Any, image: int, g: int, top: int, line: Array,
+    source: int, frame: Any, phase: Array, reached: Array, offsets: Array, columns: Array, lines: Array, weights: Array,
+    bias: Array, floors: Array, y: Array, target: Any, image: int, g: int, top: int, line: Array,
 ) -> None:  # fmt: skip
     """The positions top .. top + piece_rows - 1 of one phase; `source` is the address of what position `top` reads."""
     y0, x0, ny, nx, offset_start, weight_start, all_steps = phase
@@ -115,7 +115,10 @@ def planes_phase(
         origin = source + (i - top) * frame.step_row * row * y.itemsize
         tables, mine = at(offsets, offset_start + first), weight_start + (g * all_steps + first) * target.channels
         if target.channels == 1 and inline:
-            slide(nx, at(weights, mine), origin, tables, steps, bias[g * block], at(y, start), floors[1])
+            slide(
+                nx, at(weights, mine), origin, tables, at(columns, offset_start + first),
+                0 if frame.copied else frame.width, steps, bias[g * block], at(y, start), floors[1],
+            )  # fmt: skip
             continue
         for j in range(0, nx, block):
             width = min(block, nx - j)
@@ -168,8 +171,8 @@ def read_planes(
 
 @in_parts
 def harvest_planes(
-    x: Array, dy: Array, sizes: Array, columns: Array, images: int, group_pieces: int, piece_rows: int,
-    scratch: Array, sums: Array, parts: int,
+    x: Array, dy: Array, sizes: Array, columns: Array, reached: Array, tap_columns: Array, images: int,
+    group_pieces: int, piece_rows: int, scratch: Array, sums: Array, parts: int,
 ) -> None:  # fmt: skip
     """sums[part] [O,C/G,K,L] += the weights' gradient from the part's pieces; `columns` are the places of [C/G,K,L]."""
     for part in prange(parts):
@@ -182,7 +185,10 @@ def harvest_planes(
             image, g = which // cut.groups, which % cut.groups
             source, row = read_planes(x, frame, cut, image, g, top, piece_rows, buffer, piece == first)
             lines = min(piece_rows, cut.height - top)
-            harvest_planes_piece(source, row, dy, cut, columns, image, g, top, lines, own)
+            if cut.group_in == cut.group_out == 1 and not frame.copied:
+                harvest_plane(source, row, frame, dy, cut, columns, reached, tap_columns, image, g, top, lines, own)
+            else:
+                harvest_planes_piece(source, row, dy, cut, columns, image, g, top, lines, own)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -201,4 +207,23 @@ def harvest_planes_piece(
             dot_tile(
                 m_end - m, q_end - q, gradient, plane, cut.width, source, at(columns, q), row, lines, cut.width,
                 at(sums, o * columns.size + q), columns.size, dy.dtype.type(0),
+            )  # fmt: skip
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def harvest_plane(
+    source: int, row: int, frame: Any, dy: Array, cut: Any, columns: Array, reached: Array, tap_columns: Array,
+    image: int, g: int, top: int, lines: int, sums: Array,
+) -> None:  # fmt: skip
+    """The same of one in-channel and one out-channel: rows of positions that reach the same taps together."""
+    i, plane = top, (image * cut.groups + g) * cut.height
+    while i < top + lines:
+        first, end, begin = reached[i, 0], reached[i, 1], i
+        while i < top + lines and reached[i, 0] == first and reached[i, 1] == end:
+            i += 1
+        for t in range(first, end, TAPS):
+            rake(
+                min(TAPS, end - t), i - begin, cut.width, source + (begin - top) * row * dy.itemsize, row,
+                at(columns, t), at(tap_columns, t), frame.width, at(dy, (plane + begin) * cut.width),
+                at(sums, g * columns.size + t), dy.dtype.type(0),
             )  # fmt: skip

@@ -28,6 +28,7 @@ class Plan(NamedTuple):
     phases: Array
     reached: Array  # of each phase and row of positions: the first step of k that reads the image, and the end of those
     offsets: Array  # of each tap and in-channel, in the source
+    columns: Array  # of each tap and in-channel: the source column that position 0 reads, or 0 in a padded copy
     lines: Array  # of each step of k, in the packed weights
     order: Array  # of the weights, as the tiles read them
     zeros: Array  # for want of a bias
@@ -51,6 +52,9 @@ def gather_plan(
     (o, oh, ow), size, planes = out_shape, (source.height, source.width), algorithm == "planes"
     sweep = adjoint_sweep(window, (oh, ow)) if adjoint else forward_sweep(window, size)
     frame, rows, pieces = framed(sweep, source, dtype.itemsize, groups if planes else None)
+    depthwise = planes and o == groups == source.channels
+    if depthwise and not source.last and sweep.step[1] == sweep.every[1] == 1:
+        frame = frame._replace(copied=False)  # `slide` knows where a row ends
     widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
     block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
     steps = max(len(phase.taps) for phase in sweep.phases) * (source.channels // groups)
@@ -68,6 +72,7 @@ def gather_plan(
         target, np.array([*frame, *target], np.int64), _phase_table(sweep, source.channels // groups, orders),
         _reached(sweep, source.height, source.channels // groups),
         _offsets(sweep, frame, rows, source.channels // groups, planes),
+        _columns(sweep, frame, source.channels // groups),
         np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
         np.zeros(o, dtype), np.array([[-np.inf, -np.inf], [-np.inf, 0]], dtype),
         (buffer if frame.copied else 0) + ((ROWS + o) * block if planes else 0),
@@ -147,6 +152,11 @@ def _offsets(sweep: Sweep, frame: Any, rows: int, channels: int, planes: bool) -
     return offsets.reshape(-1)
 
 
+def _columns(sweep: Sweep, frame: Any, channels: int) -> Array:
+    taps = [0 if frame.copied else tap.col for phase in sweep.phases for tap in phase.taps]
+    return np.repeat(np.array(taps or [0], np.int64), channels)
+
+
 def _order(weights: Array, phase: Phase, block: int, algorithm: str) -> Array:
     """The indices of a phase's weights [G,out,in,K,L]: [G, k, out], depthwise [k, G], direct [G, blocks, k, block]."""
     groups, out = weights.shape[:2]
@@ -221,10 +231,12 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
 
 
 class PlanesWeightPlan(NamedTuple):
-    """Frame and cut (see planes_loops.py) as numbers, the places of the columns, and sizes."""
+    """Frame and cut (see planes_loops.py) as numbers, tables, and sizes."""
 
     sizes: Array
-    columns: Array
+    columns: Array  # the places of the columns of the result
+    reached: Array  # and of a depthwise convolution the taps that each row of positions reaches,
+    tap_columns: Array  # and their columns: as in `Plan`
     rows: int  # of positions of a piece
     pieces: int  # of a group of an image
     scratch: int
@@ -233,18 +245,22 @@ class PlanesWeightPlan(NamedTuple):
 
 @lru_cache(maxsize=256)
 def planes_weight_plan(
-    window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
+    algorithm: str, window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
 ) -> PlanesWeightPlan:
-    """The plan of conv2d_weight_grad by planes."""
+    """The plan of conv2d_weight_grad by "planes" or "patches"."""
     from scratchnn_kernels.conv2d.planes_loops import PlaneCut
 
     (o, oh, ow), group_in = out_shape, source.channels // groups
     sweep = forward_sweep(window, (source.height, source.width))
     frame, rows, pieces = framed(sweep, source, dtype.itemsize, groups)
+    depthwise = algorithm == "planes" and group_in == 1 and o == groups
+    if depthwise and not source.last and sweep.step[1] == 1:
+        frame = frame._replace(copied=False)  # `rake` knows where a row ends
     columns = _offsets(sweep, frame, rows, group_in, planes=True).reshape(-1, group_in).T.reshape(-1)  # [C/G,K,L]
     cut = PlaneCut(groups, o // groups, group_in, oh, ow)
     return PlanesWeightPlan(
-        np.array([*frame, *cut], np.int64), np.ascontiguousarray(columns), rows, pieces,
+        np.array([*frame, *cut], np.int64), np.ascontiguousarray(columns), _reached(sweep, source.height, 1)[0],
+        _columns(sweep, frame, 1), rows, pieces,
         buffer_size(frame, rows) if frame.copied else 0,
         o * columns.size * oh * ow,
     )  # fmt: skip
@@ -255,6 +271,6 @@ def patches_plan(
     window: Window, source: Source, out_shape: tuple[int, int, int], groups: int, dtype: Any
 ) -> tuple[PlanesWeightPlan, Array, Array, Array]:
     """The plan of conv2d_weight_grad by patches: that by planes, the places of pixels in dy and of their patches."""
-    plan = planes_weight_plan(window, source, out_shape, groups, dtype)
+    plan = planes_weight_plan("patches", window, source, out_shape, groups, dtype)
     pixels = np.arange(max(1, plan.rows * out_shape[2]), dtype=np.int64)
     return plan, pixels, pixels * plan.columns.size, np.full(1, -np.inf, dtype)

@@ -17,7 +17,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.linked import linked
-from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
+from scratchnn_kernels.tile import I64, VECTOR_BYTES, _Code
 from scratchnn_kernels.transpose import transpose as transpose
 
 Matrix = list[list[float]]
@@ -182,11 +182,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     """Ask for the cache line at an address, into the L2 cache, while the processor computes on."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        pointer = builder.inttoptr(args[0], ir.IntType(8).as_pointer())
-        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, I32, I32, I32])
-        name = "llvm.prefetch.p0"
-        found = builder.module.globals.get(name) or ir.Function(builder.module, function_type, name)
-        builder.call(found, [pointer, I32(0), I32(2), I32(1)])
+        _Code(builder, types.float32).prefetch(args[0], 2)
         return context.get_dummy_value()
 
     return types.void(types.intp), codegen
