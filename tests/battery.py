@@ -213,6 +213,8 @@ def drawn(test: Any, arguments: dict[str, Any], examples: int) -> list[dict[str,
     )  # fmt: skip
     try:
         test(**arguments)
+    except AssertionError as error:  # the plain twins round in another order
+        print(f"of {test.__name__} only the examples before one that fails: {str(error).strip().splitlines()[:3]}")
     finally:
         test.hypothesis.inner_test, test._hypothesis_internal_use_settings = inner, own
     return seen
