@@ -166,8 +166,6 @@ def test_means_of_codes_decode_to_images() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_command(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     changes = {"kind": kind, "channels": 4, "latent": 5, "entries": 12, "epochs": 2, "prior_epochs": 1}
-    with monkeypatch.context() as patch:
-        pictures = {"curves.png", "reconstructions.png", "samples.png"}
-        patch.setattr("model_laws.tiny_digits", tiny_pictures)
-        report = trains_by_command("rgb_codes", changes, tmp_path / "run", patch, pictures)
+    pictures = {"curves.png", "reconstructions.png", "samples.png"}
+    report = trains_by_command("rgb_codes", changes, tmp_path / "run", monkeypatch, pictures, tiny_pictures)
     assert 0 < report["bits_of_code"] < report[f"{kind}_bits_per_dim"] < 12 and report[f"{kind}_test_mse"] < 0.3
