@@ -51,8 +51,8 @@ def test_same_seed_same_numbers_and_resuming() -> None:
     same_seed_same_numbers_and_resumes(training)
 
 
-def test_the_weights_read_real_faces_and_judge_them() -> None:
-    """Where the faces are in the cache; the ugly ones they have never seen."""
+def test_the_weights_read_test_faces_and_judge_them() -> None:
+    """On test faces, which they have never seen; where these are in the cache."""
     if not data.describe("faces")["cached"]:
         pytest.skip("the faces are not in the cache")
     images, labels = data.load("faces", "test")
