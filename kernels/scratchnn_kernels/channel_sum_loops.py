@@ -8,7 +8,7 @@ from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.dot_tile import total
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts
 from scratchnn_kernels.tile import I64, _Code, at, tile
 
 CHAINS = 4  # sums that run side by side: an addition takes four cycles, and two can begin in each
@@ -18,7 +18,8 @@ CHAINS = 4  # sums that run side by side: an addition takes four cycles, and two
 def sum_planes(x: Array, images: int, plane: int, channels: int, sums: Array, parts: int) -> None:
     """sums[part, c] += the numbers of each plane of channel c in the part's images; x lies N C H W."""
     for part in prange(parts):
-        for image in range(part * images // parts, (part + 1) * images // parts):
+        begin, end = bounds(part, parts, images)
+        for image in range(begin, end):
             for c in range(channels):
                 sums[part * channels + c] += sum_run(at(x, (image * channels + c) * plane), plane, x.dtype.type(0))
 
@@ -30,7 +31,8 @@ def sum_pixels(
     """The same where x lies N H W C: a product with a row of ones, so that the vectors run along the channels."""
     pixels = steps.size
     for part in prange(parts):
-        for image in range(part * images // parts, (part + 1) * images // parts):
+        begin, end = bounds(part, parts, images)
+        for image in range(begin, end):
             for c in range(0, channels, block):
                 out = at(sums, part * channels + c)
                 tile(

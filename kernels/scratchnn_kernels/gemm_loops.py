@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import transpose
 
@@ -103,10 +104,10 @@ def part(
     """Some rows or columns of the result."""
     top, end, left, right = 0, s.rows, 0, s.cols
     if s.rows_in_parts:
-        top, end = number * s.rows // parts, (number + 1) * s.rows // parts
+        top, end = bounds(number, parts, s.rows)
     else:
-        panels = -(-s.cols // s.block)
-        left, right = number * panels // parts * s.block, min((number + 1) * panels // parts * s.block, s.cols)
+        first, last = bounds(number, parts, -(-s.cols // s.block))
+        left, right = first * s.block, min(last * s.block, s.cols)
     if s.turned:
         for m in range(top, end):
             fill_run(right - left, at(sums, m * s.cols + left), init[m])
@@ -133,5 +134,4 @@ def gemm_in_parts(
 ) -> None:  # fmt: skip
     """The same by several threads."""
     for number in prange(parts):
-        mine = scratch[number * s.room : (number + 1) * s.room]
-        part(a, b, init, sums, out, tables, s, mine, number, parts, floor)
+        part(a, b, init, sums, out, tables, s, share(scratch, number, parts), number, parts, floor)

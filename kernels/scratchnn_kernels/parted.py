@@ -23,6 +23,13 @@ def bounds(part: int, parts: int, size: int) -> tuple[int, int]:
     return part * size // parts, (part + 1) * size // parts
 
 
+@njit(**OPTIONS)
+def share(array: Any, part: int, parts: int) -> Any:
+    """A part's own piece of a flat array, such as its scratch."""
+    size = array.size // parts
+    return array[part * size : (part + 1) * size]
+
+
 def in_parts(function: Callable[..., None]) -> Callable[..., None]:
     """A kernel whose `for part in prange(parts)` runs on as many threads; called from Python, by position only."""
     place = list(signature(function).parameters).index("parts")

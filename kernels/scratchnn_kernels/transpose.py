@@ -8,6 +8,7 @@ from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.linked import linked
+from scratchnn_kernels.parted import bounds
 from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code, at
 
 
@@ -214,4 +215,5 @@ def channels_to_end_in_parts(
 ) -> None:
     """The same by several threads."""
     for part in prange(parts):
-        channels_to_end(x, channels, pixels, y, part * blocks // parts, (part + 1) * blocks // parts, number)
+        first, last = bounds(part, parts, blocks)
+        channels_to_end(x, channels, pixels, y, first, last, number)

@@ -8,7 +8,7 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import fill_pixels, frame_of, target_of
 from scratchnn_kernels.conv2d.weight_loops import harvest_of
 from scratchnn_kernels.depthwise_tile import TAPS, glide, reap
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import at
 
 
@@ -20,9 +20,9 @@ def gather_channels(
     """y = the sweep of x, each channel by itself; weights [taps, C] of each phase."""
     for part in prange(parts):
         frame, target = frame_of(sizes), target_of(sizes)
-        pieces, room = images * target.pieces, scratch.size // parts
-        buffer = scratch[part * room : (part + 1) * room]
-        for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
+        buffer = share(scratch, part, parts)
+        first, last = bounds(part, parts, images * target.pieces)
+        for piece in range(first, last):
             image, top = piece // target.pieces, piece % target.pieces * target.piece_rows
             if frame.copied:
                 rows = (target.piece_rows - 1) * frame.step_row + frame.span
@@ -66,10 +66,9 @@ def harvest_channels(
     """sums[part] [taps, C] += the weights' gradient from the part's pieces; `taps` are their places."""
     for part in prange(parts):
         frame, cut = frame_of(sizes), harvest_of(sizes)
-        pieces, room, size = images * cut.pieces, scratch.size // parts, sums.size // parts
-        channels = frame.channels
-        buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
-        for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
+        channels, buffer, own = frame.channels, share(scratch, part, parts), share(sums, part, parts)
+        first, last = bounds(part, parts, images * cut.pieces)
+        for piece in range(first, last):
             image, top = piece // cut.pieces, piece % cut.pieces * cut.piece_rows
             if frame.copied:
                 rows = (cut.piece_rows - 1) * frame.step_row + frame.span

@@ -10,7 +10,7 @@ from numba import njit, prange
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import STEPS, transpose, weave
 
@@ -102,9 +102,9 @@ def gather_pixels(
     """
     for part in prange(parts):
         frame, target = frame_of(sizes), target_of(sizes)
-        pieces, room = images * target.pieces, scratch.size // parts
-        buffer = scratch[part * room : (part + 1) * room]
-        for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
+        buffer = share(scratch, part, parts)
+        first, last = bounds(part, parts, images * target.pieces)
+        for piece in range(first, last):
             image, top = piece // target.pieces, piece % target.pieces * target.piece_rows
             if frame.copied:
                 rows = (target.piece_rows - 1) * frame.step_row + frame.span

@@ -7,7 +7,7 @@ from numba import njit, prange
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import frame_of
 from scratchnn_kernels.conv2d.planes_loops import cut_of, read_planes
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
 from scratchnn_kernels.transpose import collect
 
@@ -23,11 +23,10 @@ def harvest_patches(
     """
     for part in prange(parts):
         frame, cut = frame_of(sizes), cut_of(sizes)
-        pieces, room, size = images * cut.groups * group_pieces, scratch.size // parts, sums.size // parts
-        own, scratched = sums[part * size : (part + 1) * size], scratch[part * room : (part + 1) * room]
+        own, scratched = share(sums, part, parts), share(scratch, part, parts)
         patches, buffer = scratched[: pixels.size * columns.size], scratched[pixels.size * columns.size :]
-        first = part * pieces // parts
-        for piece in range(first, (part + 1) * pieces // parts):
+        first, last = bounds(part, parts, images * cut.groups * group_pieces)
+        for piece in range(first, last):
             which, top = piece // group_pieces, piece % group_pieces * piece_rows
             image, g = which // cut.groups, which % cut.groups
             source, row = read_planes(x, frame, cut, image, g, top, piece_rows, buffer, piece == first)

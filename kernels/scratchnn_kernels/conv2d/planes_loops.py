@@ -12,7 +12,7 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
 from scratchnn_kernels.depthwise_tile import TAPS, rake, slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import STEPS, take_run, transpose
 
@@ -69,20 +69,20 @@ def gather_planes(
     """
     for part in prange(parts):
         frame, target = frame_of(sizes), target_of(sizes)
-        pieces, room = images * target.groups * target.pieces, scratch.size // parts
-        block, own = target.block, scratch[part * room : (part + 1) * room]
+        block, own = target.block, share(scratch, part, parts)
         one, two = ROWS * block, (ROWS + bias.size) * block
         line, spread, buffer = own[:one], own[one:two], own[two:]
         for o in range(bias.size):
             fill_run(block, at(spread, o * block), bias[o])
-        for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
+        first, last = bounds(part, parts, images * target.groups * target.pieces)
+        for piece in range(first, last):
             which, top = piece // target.pieces, piece % target.pieces * target.piece_rows
             image, g = which // target.groups, which % target.groups
             begin = image * frame.image + g * target.group_in * frame.channel
             if frame.copied:
                 rows = (target.piece_rows - 1) * frame.step_row + frame.span
-                fresh = piece == part * pieces // parts
-                fill_planes(x, begin, frame, top * frame.step_row + frame.first_row, rows, buffer, fresh, False)
+                above = top * frame.step_row + frame.first_row
+                fill_planes(x, begin, frame, above, rows, buffer, piece == first, False)
                 source = at(buffer, 0)
             else:
                 source = at(x, begin + top * frame.step_row * frame.row)
@@ -177,10 +177,9 @@ def harvest_planes(
     """sums[part] [O,C/G,K,L] += the weights' gradient from the part's pieces; `columns` are the places of [C/G,K,L]."""
     for part in prange(parts):
         frame, cut = frame_of(sizes), cut_of(sizes)
-        pieces, room, size = images * cut.groups * group_pieces, scratch.size // parts, sums.size // parts
-        buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
-        first = part * pieces // parts
-        for piece in range(first, (part + 1) * pieces // parts):
+        buffer, own = share(scratch, part, parts), share(sums, part, parts)
+        first, last = bounds(part, parts, images * cut.groups * group_pieces)
+        for piece in range(first, last):
             which, top = piece // group_pieces, piece % group_pieces * piece_rows
             image, g = which // cut.groups, which % cut.groups
             source, row = read_planes(x, frame, cut, image, g, top, piece_rows, buffer, piece == first)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, add_runs, at, copy_run, tile
 
 
@@ -39,12 +39,12 @@ def scatter(
     dx: Array, images: int, scratch: Array, parts: int,
 ) -> None:  # fmt: skip
     """dx [N,H,W,C] = the sum of all shares; `channels` are offsets into dy, weights [O, taps * width * channels]."""
-    room = scratch.size // parts
     shares, size = cut.taps * cut.width * cut.channels, cut.padded_breadth * cut.channels
     for part in prange(parts):
-        line = scratch[part * room : part * room + cut.out_cols * shares]
-        padded = scratch[part * room + line.size : part * room + room]
-        for image in range(part * images // parts, (part + 1) * images // parts):
+        own, lines_size = share(scratch, part, parts), cut.out_cols * shares
+        line, padded = own[:lines_size], own[lines_size:]
+        begin, end = bounds(part, parts, images)
+        for image in range(begin, end):
             for u in range(cut.padded_height):  # what a row holds before anything is added: the bias
                 copy_run(at(first, 0), size, at(padded, u * size), floor[0])
             for i in range(cut.out_rows):

@@ -13,7 +13,7 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, fill_pixels, frame_of
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, tile
 
 
@@ -54,11 +54,10 @@ def harvest(
     """sums[part, group, run, row, out-channel] = the gradient from the part's pieces; `sizes` are frame and harvest."""
     for part in prange(parts):
         frame, cut = frame_of(sizes), harvest_of(sizes)
-        pieces, room = images * cut.pieces, scratch.size // parts
-        size = sums.size // parts
-        buffer, own = scratch[part * room : (part + 1) * room], sums[part * size : (part + 1) * size]
+        buffer, own = share(scratch, part, parts), share(sums, part, parts)
         own[:] = 0
-        for piece in range(part * pieces // parts, (part + 1) * pieces // parts):
+        first, last = bounds(part, parts, images * cut.pieces)
+        for piece in range(first, last):
             image, top = piece // cut.pieces, piece % cut.pieces * cut.piece_rows
             if frame.copied:
                 rows = (cut.piece_rows - 1) * frame.step_row + frame.span

@@ -16,7 +16,7 @@ import numpy as np
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_input, first_output, jit, located
 from scratchnn_kernels.conv2d.winograd_transform import INPUT, OUTPUT, prefetch, square, transpose
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, copy_run, fill_run, tile
 
 LINE = 64  # bytes of a cache line
@@ -209,8 +209,7 @@ def correlate(
 @jit
 def shares(scratch: Array, sizes: Any, part: int, parts: int) -> tuple[Array, Array, Array, Array]:
     """A part's scratch, cut into three of the given sizes and the rest."""
-    room = scratch.size // parts
-    own = scratch[part * room : (part + 1) * room]
+    own = share(scratch, part, parts)
     one, two, three = sizes[0], sizes[0] + sizes[1], sizes[0] + sizes[1] + sizes[2]
     return own[:one], own[one:two], own[two:three], own[three:]
 
@@ -222,7 +221,7 @@ def correlate_part(
     floor: float,
 ) -> None:  # fmt: skip
     """A part of the runs of `correlate`."""
-    start, stop = part * grid.total // parts, (part + 1) * grid.total // parts
+    start, stop = bounds(part, parts, grid.total)
     band, v, product, corner = shares(scratch, sizes, part, parts)
     cells, rest = (grid.m + grid.taps - 1) ** 2, grid.fold * (grid.taps - 1)
     v_stride, p_stride = v.size // cells, product.size // cells

@@ -12,7 +12,7 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_output, jit, located
 from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, shares, transform_inputs
 from scratchnn_kernels.conv2d.winograd_transform import OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, prefetch, square, transpose
-from scratchnn_kernels.parted import in_parts
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
 
 AHEAD = 6  # rows of transformed weights that are asked for before they are written
@@ -51,12 +51,12 @@ def transform_weight_part(
     """A part of the depths of `transform_weight`."""
     n, fold, padded, depth = kernels.m + kernels.taps - 1, kernels.fold, kernels.padded, kernels.depth
     side, width = fold * kernels.taps, TILE_BYTES // u.itemsize
-    size = side * side * padded
-    taps = scratch[part * size : (part + 1) * size]
+    taps = share(scratch, part, parts)
     taps[:] = 0
     sign, last = (-1, fold * (kernels.taps - 1)) if kernels.apart else (1, 0)
     panel = depth if kernels.apart else fold * fold * depth
-    for k in range(part * depth // parts, (part + 1) * depth // parts):
+    first, end = bounds(part, parts, depth)
+    for k in range(first, end):
         transpose(
             kernels.channels, side * side, weight, k * kernels.along_depth, kernels.along, taps, np.int64(0), padded,
             lowest,
@@ -136,9 +136,9 @@ def accumulate_part(
     z_steps: Array, zeros: Array, scratch: Array, part: int, parts: int, lowest: float,
 ) -> None:  # fmt: skip
     """A part of the runs of `accumulate`."""
-    start, stop = part * grid.total // parts, (part + 1) * grid.total // parts
+    start, stop = bounds(part, parts, grid.total)
     band, v, z, dy_band = shares(scratch, sizes, part, parts)
-    own = du[part * (du.size // parts) : (part + 1) * (du.size // parts)]
+    own = share(du, part, parts)
     cells, phases, rest = (grid.m + grid.taps - 1) ** 2, grid.fold * grid.fold, grid.fold * (grid.taps - 1)
     v_stride, z_stride = v.size // cells, z.size // cells
     channels = (phases - 1) * inputs.padded + inputs.channels
@@ -173,9 +173,9 @@ def finish_part(
     """A part of the depths of `finish_weight_grad`."""
     n, fold, padded = kernels.m + kernels.taps - 1, kernels.fold, kernels.padded
     side, piece = fold * kernels.taps, du.size // pieces
-    size = side * side * padded
-    taps = scratch[part * size : (part + 1) * size]
-    for c in range(part * kernels.depth // parts, (part + 1) * kernels.depth // parts):
+    taps = share(scratch, part, parts)
+    first, end = bounds(part, parts, kernels.depth)
+    for c in range(first, end):
         for phase in range(fold * fold):
             row = (phase * wide + c) * padded
             for e in range(n * n):
