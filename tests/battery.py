@@ -3,6 +3,7 @@
 An item is one test with one set of arguments.
 """
 
+import heapq
 import importlib
 import itertools
 import signal
@@ -20,6 +21,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+
+from forked import in_processes
 
 MODULES = (
     "test_laws", "test_kernels", "test_kinks", "test_losses", "test_optim", "test_hessian", "test_bad_input",
@@ -52,7 +55,7 @@ class Item:
         """What it raised, None if it passed; warnings are errors, as in the test suite."""
         forget()
         try:
-            with limited(max(1.0, 20 * self.seconds)), warnings.catch_warnings():
+            with limited(max(SLOW, 20 * self.seconds)), warnings.catch_warnings():
                 warnings.simplefilter("error")
                 self.call()
         except (Exception, Stuck, pytest.skip.Exception, pytest.fail.Exception) as error:
@@ -224,22 +227,28 @@ def _again(inner: Callable[..., Any], given: dict[str, Any]) -> None:
     inner(**{name: Replay(value) if name == "data" else kept(value) for name, value in given.items()})
 
 
-def measured(items: list[Item], paths: set[str]) -> list[Item]:
+def measured(items: list[Item], paths: set[str], jobs: int = 1) -> list[Item]:
     """The items that pass and are fast, each timed, and traced for the lines that it runs in these files."""
-    good = []
-    for item in items:
+    for number, found in enumerate(in_processes(jobs, partial(_measurements, paths=paths), items)):
+        for item, (seconds, lines) in zip(items[number::jobs], found, strict=True):
+            item.seconds, item.lines = seconds, lines
+    return [item for item in items if item.lines]
+
+
+def _measurements(items: list[Item], paths: set[str]) -> list[tuple[float, frozenset[Line]]]:
+    return [_measurement(item, paths) for item in items]
+
+
+def _measurement(item: Item, paths: set[str]) -> tuple[float, frozenset[Line]]:
+    """How long it takes and the lines that it runs; none if it fails or is slow."""
+    lines: set[Line] = set()
+    with traced(paths, lines):
+        failure = item.fails()
+    if failure is None and lines:
         began = time.perf_counter()
-        lines: set[Line] = set()
-        with traced(paths, lines):
-            failure = item.fails()
-        item.seconds = SLOW / 20
-        if failure is None and lines and time.perf_counter() - began < 8 * SLOW:
-            began = time.perf_counter()
-            failure = item.fails()
-            item.seconds, item.lines = time.perf_counter() - began, frozenset(lines)
-            if failure is None and item.seconds < SLOW:
-                good.append(item)
-    return good
+        if item.fails() is None:
+            return time.perf_counter() - began, frozenset(lines)
+    return 0.0, frozenset()
 
 
 @contextmanager
@@ -269,22 +278,41 @@ def by_line(items: list[Item]) -> dict[Line, list[Item]]:
 
 
 def in_turn(items: list[Item]) -> list[Item]:
-    """In turn one of the laws, one of the other tests, the fastest of every group first, and the fastest of all.
+    """Kernels held to their reference, laws, other tests, and the fastest of all, which share the time equally.
 
-    So all kinds come early. Of the frozen kernels every way to call one is a kind, of the other tests each.
+    So all kinds come early. Of each group those come first that run many lines in little time; of the frozen kernels
+    also those that run the most, whatever they cost: large shapes, of which there are but few.
     """
-    laws = _ranked([item for item in items if item.name.startswith("test_laws.")], lambda item: item.group)
-    others = [item for item in items if not item.name.startswith("test_laws.")]
-    kinds = _ranked(others, lambda item: item.group if item.group.startswith("frozen") else item.group.split("[")[0])
-    fastest = sorted(items, key=lambda item: item.seconds)
-    return [*dict.fromkeys(item for turn in itertools.zip_longest(kinds, laws, fastest) for item in turn if item)]
+    frozen = [item for item in items if item.group.startswith("frozen")]
+    laws = [item for item in items if item.name.startswith("test_laws.")]
+    others = [item for item in items if item not in {*frozen, *laws}]
+    queues = [
+        _ranked(frozen, _lines_a_second), _ranked(frozen, lambda item: -len(item.lines)),
+        _ranked(laws, _lines_a_second), _ranked(others, _lines_a_second), sorted(items, key=lambda item: item.seconds),
+    ]  # fmt: skip
+    return [*dict.fromkeys(_sharing_time(queues))]
 
 
-def _ranked(items: list[Item], group: Callable[[Item], str]) -> list[Item]:
-    """The fastest of every group, then the second fastest of every group, and so on."""
-    seen: dict[str, int] = defaultdict(int)
-    ranks = []
-    for item in sorted(items, key=lambda item: item.seconds):
-        ranks.append((seen[group(item)], item.seconds, item))
-        seen[group(item)] += 1
+def _lines_a_second(item: Item) -> float:
+    """The most first."""
+    return -len(item.lines) / (0.002 + item.seconds)
+
+
+def _ranked(items: list[Item], key: Callable[[Item], float]) -> list[Item]:
+    """The first of every group, then the second of every group, and so on; of other tests' groups all cases are one."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in sorted(items, key=key):
+        whole = item.group.startswith("frozen") or item.name.startswith("test_laws.")
+        groups[item.group if whole else item.group.split("[")[0]].append(item)
+    ranks = [(rank, item.seconds, item) for group in groups.values() for rank, item in enumerate(group)]
     return [item for _, _, item in sorted(ranks, key=lambda row: row[:2])]
+
+
+def _sharing_time(queues: list[list[Item]]) -> Iterator[Item]:
+    """Always the next of the queue whose items have taken the least time so far."""
+    left, turns = [iter(queue) for queue in queues], [(0.0, number) for number in range(len(queues))]
+    while turns:
+        seconds, number = heapq.heappop(turns)
+        if (item := next(left[number], None)) is not None:
+            heapq.heappush(turns, (seconds + item.seconds, number))
+            yield item

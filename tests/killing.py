@@ -1,6 +1,5 @@
 """One mutant after the other against the tests that run its lines, and the count of those that a test saw."""
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -34,26 +33,6 @@ class Score:
         explained = sum(chosen(i) and i in reasons for i in self.lived)
         score = killed / max(1, killed + lived)
         return {"mutants": killed + lived, "killed": killed, "survived": lived, "explained": explained, "score": score}
-
-
-def in_processes(jobs: int, work: Callable[[list[Mutant]], Score], mutants: list[Mutant]) -> Score:
-    """The score of a share of the mutants in each of so many processes, copies of this one."""
-    if jobs == 1:
-        return work(mutants)
-    fork = multiprocessing.get_context("fork")
-    pipes = [fork.Pipe(duplex=False) for _ in range(jobs)]
-
-    def share(number: int) -> None:
-        pipes[number][1].send(work(mutants[number::jobs]))
-
-    children = [fork.Process(target=share, args=(number,)) for number in range(jobs)]
-    for child, (_, end) in zip(children, pipes, strict=True):
-        child.start()
-        end.close()  # a child that dies says nothing then, which is an EOFError here
-    total: Score = sum((source.recv() for source, _ in pipes), Score())
-    for child in children:
-        child.join()
-    return total
 
 
 def run(mutants: list[Mutant], table: dict[Line, list[Item]], progress: bool = False) -> Score:

@@ -26,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 from battery import Item, Line, by_line, items_of, measured, only_python
+from forked import in_processes
 from frozen_kernels import frozen_kernels
-from killing import Score, in_processes, run_and_check
+from killing import Score, run_and_check
 from mutants import Mutant, mutants_of
 
 ROOT = Path(__file__).parent.parent
@@ -127,19 +128,19 @@ def score_of(mutants: list[Mutant], tests: list[str], examples: int, jobs: int) 
 
     apart, within = ([m for m in mutants if m.id.startswith(WRITING) is wanted] for wanted in (True, False))
     compiled = trials({str(mutant.path) for mutant in apart}) if apart else []
-    table = battery({str(mutant.path) for mutant in within}, tests, examples) if within else {}
-    first = in_processes(jobs, partial(run_apart, table=compiled, progress=True), apart)
+    table = battery({str(mutant.path) for mutant in within}, tests, examples, jobs) if within else {}
+    first = sum(in_processes(jobs, partial(run_apart, table=compiled, progress=True), apart), Score())
     first.broken = unsound(compiled)
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    return first + in_processes(jobs, partial(run_and_check, table=table), within)
+    return sum(in_processes(jobs, partial(run_and_check, table=table), within), first)
 
 
-def battery(paths: set[str], tests: list[str], examples: int) -> dict[Line, list[Item]]:
+def battery(paths: set[str], tests: list[str], examples: int, jobs: int) -> dict[Line, list[Item]]:
     """The table of items by line, made anew from the unmutated code; all tests, or those whose name holds a word."""
     only_python()
     items = [*items_of(examples=examples, words=tests), *frozen_kernels(examples, words=tests)]
-    good = measured(items, paths)
+    good = measured(items, paths, jobs)
     seconds = sum(item.seconds for item in good)
     print(f"battery: {len(good)} of {len(items)} items run these modules and take less than a second: {seconds:.1f} s")
     return by_line(good)

@@ -50,6 +50,8 @@ def rare_calls(op: str) -> list[Call]:
     if op in ("softmax", "softmax_grad"):  # several blocks of lines, and more than a block
         pairs = draw((2, 5, 3, 2)), draw((2, 5, 4)), draw((2, 2, 2, 300))
         return [Call(tuple(pair[: 1 + (op == "softmax_grad")]), {"axis": 1}) for pair in pairs]
+    if op == "channel_sum":  # more channels than a tile has, and more rows than are summed without a loop
+        return [Call((draw(shape),), {}) for shape in ((2, 3, 4, 5), (3, 40, 2, 3), (150, 40))]
     if op == "normalize_grad":  # interleaved axes
         return [Call((draw((2, 3, 2, 3)), draw((2, 3, 2, 3)), draw((1, 3, 1, 3)), (0, 2)), {"centred": True})]
     if op.startswith("linear"):  # more of all than a tile or a panel has

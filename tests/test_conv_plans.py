@@ -9,7 +9,7 @@ import pytest
 
 from scratchnn_kernels.conv2d import plans
 from scratchnn_kernels.conv2d.order import Source
-from scratchnn_kernels.conv2d.plans import framed, gather_plan
+from scratchnn_kernels.conv2d.plans import framed, gather_plan, patches_plan, planes_weight_plan, weight_plan
 from scratchnn_kernels.conv2d.sweep import Sweep, adjoint_sweep, forward_sweep
 from scratchnn_kernels.geometry import Window, conv_window
 
@@ -103,3 +103,99 @@ def test_planes_take_all_steps_at_once(width: int) -> None:
         TILE_BYTES // 4, width - 2
     )
     assert plan("direct", np.float32, 4, 1, conv_window((3, 3), 1, 1, 1), source).scratch == padded
+
+
+def weights_plan(out: int, groups: int, source: Source, padding: int = 1, dilation: int = 1) -> Any:
+    """Of conv2d_weight_grad for windows of 3x3, not out of the cache."""
+    window = conv_window((3, 3), 1, padding, dilation)
+    size = _output(window, (source.height, source.width))
+    return weight_plan.__wrapped__(window, source, (out, *size), groups, np.dtype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("source", "groups", "dilation", "runs", "run", "stride"),
+    [
+        (Source(5, 9, 9, True), 1, 1, 3, 15, 1),  # the channels of neighbouring taps are neighbours
+        (Source(5, 9, 9, True), 1, 2, 9, 5, 1),
+        (Source(3, 9, 9, True), 1, 2, 9, 3, 1),
+        (Source(2, 9, 9, True), 1, 2, 6, 3, 4),
+        (Source(4, 9, 9, True), 2, 1, 6, 3, 4),
+        (Source(10, 9, 9, True), 2, 1, 9, 5, 1),
+    ],
+)
+def test_rows_of_the_weights_gradient_are_what_is_more(
+    source: Source, groups: int, dilation: int, runs: int, run: int, stride: int
+) -> None:
+    """A row of the kernel at once if that lies side by side, else its taps, or the channels."""
+    cut = weights_plan(20, groups, source, dilation, dilation).cut
+    assert (cut.runs, cut.run, cut.run_stride) == (runs, run, stride)
+
+
+@pytest.mark.parametrize(("channels", "runs", "run", "stride"), [(5, 9, 5, 81), (2, 6, 3, 1)])
+def test_planes_in_place_are_rows_of_the_weights_gradient(channels: int, runs: int, run: int, stride: int) -> None:
+    found = weights_plan(20, 1, Source(channels, 9, 9, False), padding=0)
+    assert (found.cut.runs, found.cut.run, found.cut.run_stride, found.scratch) == (runs, run, stride, 0)
+
+
+@pytest.mark.parametrize(("width", "rows"), [(9, 9), (60, 3), (96, 2), (97, 1), (200, 1)])
+def test_the_gradient_of_so_many_pixels_is_summed_at_once(width: int, rows: int) -> None:
+    """As many rows of them as fit into half of an L1 cache, and one at least."""
+    found = weights_plan(20, 1, Source(2, 9, width, True))
+    assert (found.cut.sum_rows, found.cut.sum_cols) == (rows, width)
+    assert found.dy_steps.tolist() == [20 * pixel for pixel in range(rows * width)]
+    assert found.scratch == (9 + 2) * (width + 2) * 2
+    assert found.work == 20 * 2 * 9 * 9 * width
+
+
+def is_copied(sizes: Any) -> bool:
+    from scratchnn_kernels.conv2d.direct_loops import Frame
+
+    return bool(Frame(*sizes[: len(Frame._fields)]).copied)
+
+
+DEPTHWISE = {"stride": 1, "out": 6, "groups": 6, "last": False}
+
+
+@pytest.mark.parametrize(
+    ("change", "copied"),
+    [({}, False), ({"stride": 2}, True), ({"out": 12}, True), ({"groups": 3}, True), ({"last": True}, True)],
+)
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_planes_of_a_depthwise_convolution_are_read_in_place_whatever_the_padding(
+    adjoint: bool, change: dict[str, Any], copied: bool
+) -> None:
+    asked = DEPTHWISE | change
+    window = conv_window((3, 3), asked["stride"], 0 if adjoint else 1, 1)  # both read beside their images
+    source, shape = Source(6, 9, 9, asked["last"]), (asked["out"], *((9, 9) if adjoint else _output(window, (9, 9))))
+    found = gather_plan.__wrapped__("planes", adjoint, window, source, shape, asked["groups"], np.dtype(np.float32))
+    assert is_copied(found.sizes) is copied
+    assert any(found.columns) is not copied
+
+
+@pytest.mark.parametrize(
+    ("change", "copied"),
+    [({}, False), ({"stride": 2}, True), ({"out": 12}, True), ({"groups": 3}, True), ({"last": True}, True)],
+)
+def test_so_they_are_for_its_weights(change: dict[str, Any], copied: bool) -> None:
+    asked = DEPTHWISE | change
+    window, source = conv_window((3, 3), asked["stride"], 1, 1), Source(6, 9, 9, asked["last"])
+    shape = asked["out"], *_output(window, (9, 9))
+    for algorithm in ("planes", "patches"):
+        given = algorithm, window, source, shape, asked["groups"], np.dtype(np.float32)
+        found = planes_weight_plan.__wrapped__(*given)
+        in_place = algorithm == "planes" and not copied
+        assert is_copied(found.sizes) is not in_place
+        assert found.tap_columns.tolist() == [c if in_place else 0 for _ in range(3) for c in (-1, 0, 1)]
+        assert (found.scratch == 0) == in_place
+
+
+def test_pixels_of_patches_are_those_of_a_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """dy lies in planes, patches [pixels, columns]; three rows of positions fit into the room, with what they read."""
+    monkeypatch.setattr(plans, "PIECE_BYTES", 3 * 11 * 4)
+    window, source = conv_window((3, 3), 1, 1, 1), Source(1, 9, 9, False)
+    planes_weight_plan.cache_clear()
+    plan, pixels, starts, _ = patches_plan.__wrapped__(window, source, (40, 9, 9), 1, np.dtype(np.float32))
+    planes_weight_plan.cache_clear()
+    assert (plan.rows, plan.pieces) == (3, 3)
+    assert pixels.tolist() == [*range(27)] and starts.tolist() == [9 * pixel for pixel in range(27)]
+    assert plan.reached.tolist() == [[3, 9], *[[0, 9]] * 7, [0, 6]]

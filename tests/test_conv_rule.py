@@ -39,7 +39,8 @@ def test_the_rule() -> None:
     assert chosen((64, 64, 64), 64, 1, channels_last=True) == ["pointwise"] * 3
     assert chosen((64, 64, 64), 64, 21, padding=10) == ["fft"] * 3
     assert chosen((64, 21, 21), 64, 21) == ["direct"] * 3, "a window as large as the image"
-    assert chosen((64, 64, 64), 64, 1, stride=2) == ["direct", "direct", "planes"]
+    for geometry in ({"stride": 2}, {"padding": 1}, {"groups": 2}):
+        assert chosen((64, 64, 64), 64, 1, **geometry) == ["direct", "direct", "planes"]
     assert chosen((64, 64, 64), 64, 3, padding=1, groups=64) == ["planes"] * 3
     assert chosen((64, 64, 64), 64, 3, padding=1, groups=64, channels_last=True) == ["depthwise"] * 3
 
@@ -50,6 +51,10 @@ def test_the_rule() -> None:
         (FORWARD, (32, 28, 28), (8, 9), 5, {}, "planes", "direct"),
         (FORWARD, (32, 28, 28), (16, 18), 5, {"groups": 2}, "planes", "direct"),
         (FORWARD, (16, 28, 28), (15, 16), 3, {"padding": 1}, "direct", "winograd"),
+        (FORWARD, [(15, 64, 64), (16, 64, 64)], 16, 21, {"padding": 10}, "direct", "fft"),
+        (FORWARD, (16, 64, 64), (15, 16), 21, {"padding": 10}, "direct", "fft"),
+        (FORWARD, [(16, 199, 88), (16, 199, 89)], 16, (20, 10), {}, "direct", "fft"),
+        (FORWARD, [(16, 88, 199), (16, 89, 199)], 16, (10, 20), {}, "direct", "fft"),
         (INPUT_GRAD, [(8, 28, 28), (9, 28, 28)], 16, 5, {}, "planes", "direct"),
         (INPUT_GRAD, [(16, 28, 28), (18, 28, 28)], 16, 5, {"groups": 2}, "planes", "direct"),
         (INPUT_GRAD, (8, 28, 28), (16, 17), 5, {}, "planes", "scatter"),
@@ -96,8 +101,21 @@ def test_winograd_wants_half_of_its_tiles(size: int, wanted: bool) -> None:
     assert (chosen((16, size, size), 16, 3, padding=1)[FORWARD] == "winograd") is wanted
 
 
-def test_half_of_the_tiles_is_enough() -> None:
-    assert chosen((16, 2, 4), 16, 3, padding=1) == ["winograd"] * 3
+@pytest.mark.parametrize("size", [(2, 4), (4, 2), (2, 8), (8, 2)])
+def test_half_of_the_tiles_is_enough(size: tuple[int, int]) -> None:
+    assert chosen((16, *size), 16, 3, padding=1) == ["winograd"] * 3
+
+
+@pytest.mark.parametrize("size", [(5, 8), (8, 5)])
+def test_rows_and_columns_are_no_matter_of_each_other(size: tuple[int, int]) -> None:
+    """Tiles of 4x4 outputs: 40 of 64 are wanted, of 5x5 outputs but 25 would be."""
+    assert chosen((16, *size), 16, 3, padding=1) == ["winograd"] * 3
+
+
+@pytest.mark.parametrize("geometry", [{"stride": 2}, {"stride": (1, 2)}, {"groups": 2}, {"dtype": np.float64}])
+def test_the_fourier_transform_is_for_one_group_of_stride_1_that_may_be_inexact(geometry: dict[str, Any]) -> None:
+    assert chosen((32, 40, 40), 32, 21, padding=10) == ["fft"] * 3
+    assert chosen((32, 40, 40), 32, 21, padding=10, **geometry) == ["direct"] * 3
 
 
 def test_phases_of_a_dilated_input_gradient_fill_tiles_of_their_own() -> None:

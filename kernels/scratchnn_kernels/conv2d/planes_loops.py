@@ -39,7 +39,8 @@ def fill_planes(
                 fill_run(lo, at(buffer, line), zero)
                 fill_run(across - hi, at(buffer, line + hi), zero)
         origin = begin + top * frame.row + (first + lo * step) * frame.col
-        if step * frame.channel == 1 and frame.col > STEPS:  # many channels lie last: they are turned together
+        turned = step * frame.channel == 1 and frame.col > STEPS  # many channels lie last: they are turned together
+        if turned:
             for r in range(above, below):
                 to = r * across + lo
                 transpose(
@@ -54,7 +55,7 @@ def fill_planes(
                         fill_run(hi - lo, at(buffer, line), zero)
                 elif step * frame.col == 1:
                     copy_run(at(x, plane + r * frame.row), hi - lo, at(buffer, line), zero)
-                elif hi > lo and (step * frame.channel != 1 or frame.col <= STEPS):
+                elif hi > lo and not turned:
                     take_run(hi - lo, at(x, plane + r * frame.row), step * frame.col, at(buffer, line), zero)
 
 

@@ -3,11 +3,9 @@
 y [NHW,O] = x [NHW,C] w^T,   dx = dy w,   dw = dy^T x
 """
 
-import math
-
 from scratchnn_kernels import memory
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d.order import as_channels_last, is_channels_last
+from scratchnn_kernels.conv2d.order import as_channels_last, flat, is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.gemm import matmul
 from scratchnn_kernels.geometry import Window
@@ -17,28 +15,36 @@ LARGE = 512  # pixels of an image, from which on it is multiplied by itself inst
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     _check(window, groups)
-    return _product(x, weight[:, :, 0, 0].T, bias, relu)
+    return _product(x, _matrix(weight).T, bias, relu)
 
 
 def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     _check(window, groups)
-    return _product(dy, weight[:, :, 0, 0], bias, relu)
+    return _product(dy, _matrix(weight), bias, relu)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     _check(window, groups)
-    (o, c), pixels = (dy.shape[1], x.shape[1]), (as_channels_last(a).transpose(0, 2, 3, 1) for a in (dy, x))
-    dy, x = (a.reshape(math.prod(a.shape[:3]), a.shape[3]) for a in pixels)
-    return matmul(dy.T, x).reshape(o, c, 1, 1)
+    return matmul(_pixels(dy).T, _pixels(x)).reshape(dy.shape[1], x.shape[1], 1, 1)
+
+
+def _matrix(weight: Array) -> Array:
+    """[O,C]"""
+    return weight.reshape(weight.shape[:2])
+
+
+def _pixels(x: Array) -> Array:
+    """[NHW,C]"""
+    n, c, h, w = x.shape
+    return flat(as_channels_last(x)).reshape(n * h * w, c)
 
 
 def _product(x: Array, matrix: Array, bias: Array | None, relu: bool) -> Array:
     n, c, h, w = x.shape
     if h * w < LARGE or not x.flags.c_contiguous or is_channels_last(x):
-        rows = as_channels_last(x).transpose(0, 2, 3, 1).reshape(n * h * w, c)
-        return matmul(rows, matrix, bias, relu=relu).reshape(n, h, w, matrix.shape[1]).transpose(0, 3, 1, 2)
+        return matmul(_pixels(x), matrix, bias, relu=relu).reshape(n, h, w, matrix.shape[1]).transpose(0, 3, 1, 2)
     y = memory.empty_channels_last((n, matrix.shape[1], h, w), x.dtype)
     for image, out in zip(x.reshape(n, c, h * w), y.transpose(0, 2, 3, 1).reshape(n, h * w, -1), strict=True):
         matmul(image.T, matrix, bias, out=out, relu=relu)

@@ -88,7 +88,7 @@ def forward_choice(
         return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _reduced(window, groups, channels, o, (size[0], size[1]), window.dilation, exact) or GENERAL
+    return _reduced(window, groups, min(channels, o), (size[0], size[1]), window.dilation, exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -105,7 +105,7 @@ def input_grad_choice(
     if pointwise.serves(window, groups):
         return POINTWISE
     (s, t), (d, e) = window.stride, window.dilation
-    return _reduced(window, groups, out_channels, channels, input_size, (s * d, t * e), exact) or GENERAL
+    return _reduced(window, groups, min(out_channels, channels), input_size, (s * d, t * e), exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
@@ -126,22 +126,22 @@ def weight_grad_choice(
         )
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _reduced(window, groups, channels, dy[0], dy[1:], window.dilation, exact) or GENERAL
+    return _reduced(window, groups, min(channels, dy[0]), dy[1:], window.dilation, exact) or GENERAL
 
 
-def _reduced(window: Window, groups: int, c: int, o: int, size: Two, step: Two, exact: bool) -> Choice | None:
-    """An algorithm with fewer products, if one pays for results of `size`."""
-    if window.stride == (1, 1) and groups == 1 and min(c, o) >= MANY and not exact:
+def _reduced(window: Window, groups: int, channels: int, size: Two, step: Two, exact: bool) -> Choice | None:
+    """An algorithm with fewer products, if one pays for results of `size`; `channels` of the side that has fewer."""
+    if window.stride == (1, 1) and groups == 1 and channels >= MANY and not exact:
         (h, w), (k, l) = size, window.kernel
         products = k * l * h * w / ((h + window.extent[0]) * (w + window.extent[1]))
         if products >= LARGE:
             return Choice("fft", f"{products:.0f} products for each pixel of the padded image")
-    return _winograd_choice(window, groups, c, o, size, step, exact)
+    return _winograd_choice(window, groups, channels, size, step, exact)
 
 
-def _winograd_choice(window: Window, groups: int, c: int, o: int, size: Two, step: Two, exact: bool) -> Choice | None:
+def _winograd_choice(window: Window, groups: int, channels: int, size: Two, step: Two, exact: bool) -> Choice | None:
     """Winograd for results of that size, of which those `step` apart fill tiles together; or None."""
-    if not winograd.serves(window, groups) or min(c, o) < MANY:
+    if not winograd.serves(window, groups) or channels < MANY:
         return None
     m, taps = winograd.tile(window, exact)
     cells = [-(-n // s) for n, s in zip(size, step, strict=True)]
