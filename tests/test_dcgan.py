@@ -14,7 +14,7 @@ from scratchnn.layer import Layer
 from scratchnn.random import stream
 from scratchnn_models import digit_judge, loop
 from scratchnn_models.dcgan import DCGAN, Recipe, Training, prepared
-from scratchnn_models.digit_judge import DigitJudge
+from scratchnn_models.digit_judge import DigitJudge, GarmentJudge
 from tiny_faces import tiny_faces
 from tiny_run import VALIDATION, tiny_digits
 
@@ -111,7 +111,7 @@ def test_spectral_norm_bounds_every_layer_of_the_discriminator() -> None:
 def test_recipes_that_cannot_be_followed() -> None:
     with pytest.raises(ScratchnnError, match="norm is 'layer'; one of batch, spectral, none is expected"):
         training(norm="layer")
-    with pytest.raises(ScratchnnError, match="data is 'emoji'; one of mnist, faces is expected"):
+    with pytest.raises(ScratchnnError, match="data is 'emoji'; one of mnist, fashion_mnist, faces is expected"):
         training(data="emoji")
     with pytest.raises(ScratchnnError, match="r1 takes the gradient of each image alone"):
         training(r1=1.0)
@@ -166,6 +166,25 @@ def test_what_the_discriminator_sees() -> None:
     small, large = (np.full((1, 1, side, side), 255, np.uint8) for side in (28, 64))
     assert prepared(small).shape == (1, 1, 32, 32) and prepared(large).shape == (1, 1, 64, 64)
     assert prepared(small)[0, 0, 0, 0] == -1 and prepared(small)[0, 0, 2, 2] == prepared(large).min() == 1
+
+
+def test_the_judge_reads_garments() -> None:
+    """Fashion-MNIST's, where they are in the cache."""
+    if not data.describe("fashion_mnist")["cached"]:
+        pytest.skip("Fashion-MNIST is not in the cache")
+    images, labels = data.load("fashion_mnist", "test")
+    x = images[:1000] / np.float32(255)
+    assert (GarmentJudge(x[:5]).read(x)[1] == labels[:1000]).mean() > 0.85
+
+
+def test_the_command_on_garments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The drawn digits under another name."""
+    pictures = {"losses.png", "gradients.png", "judged.png", "samples.png", "interpolation.png"}
+    changes = {"data": "fashion_mnist", "latent": 5, "width": 3, "epochs": 10}
+    report = trains_by_command(
+        "dcgan", changes, tmp_path / "run", monkeypatch, pictures, lambda: replace(tiny_digits(), name="fashion_mnist")
+    )
+    assert report["fashion_mnist_lenet_fid"] > 0 and "parzen_log_likelihood" not in report
 
 
 def test_the_command_on_faces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,11 @@ features are Inception's. The weights in digit_judge.safetensors are those of
 
     scratchnn train lenet --seed 0 --deterministic --threads 1
 
-which misreads 0.67 % of the test images.
+which misreads 0.67 % of the test images; those in garment_judge.safetensors, for Fashion-MNIST, of
+
+    scratchnn train lenet --data fashion_mnist --epochs 8 --seed 0 --deterministic --threads 1
+
+which misreads 12.3 %.
 """
 
 from math import log
@@ -50,6 +54,12 @@ class DigitJudge:
             self.distance: frechet(self.real, features), "precision": precision, "recall": recall,
             f"{self.of}_entropy": entropy(share), f"rarest_{self.of}_share": float(share.min()),
         }  # fmt: skip
+
+
+class GarmentJudge(DigitJudge):
+    """The same for the classes of Fashion-MNIST, by a LeNet that reads those."""
+
+    of = "garment"
 
 
 def frechet(a: Array, b: Array) -> float:
