@@ -113,12 +113,12 @@ SMALL = [case for case in CASES if (case.flops < 2e7 and case.nbytes < 2e6) or c
 @pytest.mark.oracle
 @pytest.mark.parametrize("case", SMALL, ids=lambda case: case.name)
 def test_ours_and_theirs_compute_the_same(case, torch):
-    expected = case.theirs(How("float64")).results()
-    found = case.ours(How("float64")).results()
+    expected = case.theirs(How("float64")).numbers()
+    found = case.ours(How("float64")).numbers()
     assert found.keys() == expected.keys()
     assert worst_error(found, expected) < worker.EXACT
-    assert worst_error(case.ours(How(channels_last=case.has_layouts)).results(), expected) < case.tolerance
-    assert worst_error(case.theirs(How(channels_last=True, fused=True)).results(), expected) < case.tolerance
+    assert worst_error(case.ours(How(channels_last=case.has_layouts)).numbers(), expected) < case.tolerance
+    assert worst_error(case.theirs(How(channels_last=True, fused=True)).numbers(), expected) < case.tolerance
 
 
 @pytest.mark.parametrize("text", [*catalogue.SHAPES, "conv 1->2 3x5 9x9 s2 p1 d2 B1"])

@@ -8,7 +8,7 @@ import numpy as np
 
 from scratchnn import TopK, losses, optim
 from scratchnn.layer import Array, Param
-from scratchnn_bench.work import Case, How, Work, normal
+from scratchnn_bench.work import Case, How, Work, here, normal, tensor
 
 LENET = ((6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (10, 400), (10,))
 VAE = ((400, 784), (400,), (40, 400), (40,), (400, 20), (400,), (784, 400), (784,))
@@ -46,21 +46,21 @@ def _loss(op: str, shape: tuple[int, ...], target: Targets, torch_name: str) -> 
     loss = getattr(losses, op)
 
     def ours(how: How) -> Work:
-        x, t = normal("x", shape, how), target(shape, how)
+        x, t = here(normal("x", shape, how), how), here(target(shape, how), how)
         call = partial(loss, x, t)
         return Work(call, lambda: dict(zip(("value", "dx"), call(), strict=True)))
 
     def theirs(how: How) -> Work:
         import torch
 
-        x, t = torch.from_numpy(normal("x", shape, how)).requires_grad_(), torch.from_numpy(target(shape, how))
+        x, t = tensor(normal("x", shape, how), how).requires_grad_(), tensor(target(shape, how), how)
         function = getattr(torch.nn.functional, torch_name)
 
         def call() -> tuple[Any, Any]:
             value = function(x, t)
             return value, torch.autograd.grad(value, x)[0]
 
-        return Work(call, lambda: {n: v.detach().numpy() for n, v in zip(("value", "dx"), call(), strict=True)})
+        return Work(call, lambda: dict(zip(("value", "dx"), call(), strict=True)))
 
     return Case(op, "both", "x".join(map(str, shape)), 0, 3 * 4 * float(np.prod(shape)), ours, theirs)
 
@@ -78,9 +78,9 @@ def _classes(shape: tuple[int, ...], how: How) -> Array:
 
 
 def _topk(pass_name: str, how: How) -> Work:
-    layer, x = TopK(25), normal("x", (256, 1000), how)
+    layer, x = TopK(25), here(normal("x", (256, 1000), how), how)
     _, ctx = layer.forward(x)
-    dy = normal("dy", x.shape, how)
+    dy = here(normal("dy", x.shape, how), how)
     if pass_name == "forward":
         return Work(lambda: layer.forward(x), lambda: {"y": layer.forward(x)[0]})
     return Work(lambda: layer.backward(dy, ctx), lambda: {"dx": layer.backward(dy, ctx)})
@@ -89,24 +89,24 @@ def _topk(pass_name: str, how: How) -> Work:
 def _topk_t(pass_name: str, how: How) -> Work:
     import torch
 
-    x = torch.from_numpy(normal("x", (256, 1000), how)).requires_grad_()
-    dy = torch.from_numpy(normal("dy", (256, 1000), how))
+    x = tensor(normal("x", (256, 1000), how), how).requires_grad_()
+    dy = tensor(normal("dy", (256, 1000), how), how)
 
     def forward() -> Any:
         values, where = x.topk(25)
         return torch.zeros_like(x).scatter(-1, where, values)
 
     if pass_name == "forward":
-        return Work(forward, lambda: {"y": forward().detach().numpy()})
+        return Work(forward, lambda: {"y": forward()})
     backward = partial(torch.autograd.grad, forward(), x, dy, retain_graph=True)
-    return Work(backward, lambda: {"dx": backward()[0].numpy()})
+    return Work(backward, lambda: {"dx": backward()[0]})
 
 
 def _update(op: str, shapes: tuple[tuple[int, ...], ...], how: How) -> Work:
-    params = [Param(normal(f"w{i}", shape, how)) for i, shape in enumerate(shapes)]
+    params = [Param(here(normal(f"w{i}", shape, how), how)) for i, shape in enumerate(shapes)]
     optimizer: Any = optim.Adam(params, 1e-2) if op == "adam" else optim.SGD(params, 1e-2, momentum=0.9)
     for i, param in enumerate(params):
-        param.grad[...] = normal(f"g{i}", param.data.shape, how)
+        param.grad[...] = here(normal(f"g{i}", param.data.shape, how), how)
 
     def results() -> dict[str, Array]:
         optimizer.step()
@@ -118,14 +118,14 @@ def _update(op: str, shapes: tuple[tuple[int, ...], ...], how: How) -> Work:
 def _update_t(op: str, shapes: tuple[tuple[int, ...], ...], how: How) -> Work:
     import torch
 
-    params = [torch.nn.Parameter(torch.from_numpy(normal(f"w{i}", shape, how))) for i, shape in enumerate(shapes)]
+    params = [torch.nn.Parameter(tensor(normal(f"w{i}", shape, how), how)) for i, shape in enumerate(shapes)]
     kind = torch.optim.Adam if op == "adam" else partial(torch.optim.SGD, momentum=0.9)
     optimizer = kind(params, lr=1e-2, **({"fused": True} if how.fused else {}))
     for i, param in enumerate(params):
-        param.grad = torch.from_numpy(normal(f"g{i}", tuple(param.shape), how))
+        param.grad = tensor(normal(f"g{i}", tuple(param.shape), how), how)
 
     def results() -> dict[str, Array]:
         optimizer.step()
-        return {f"w{i}": param.detach().numpy().copy() for i, param in enumerate(params)}
+        return {f"w{i}": param.detach() for i, param in enumerate(params)}
 
     return Work(optimizer.step, results)

@@ -9,7 +9,8 @@ import numpy as np
 
 from scratchnn.layer import Array, Layer
 from scratchnn.random import stream
-from scratchnn_bench.work import Case, How, Work, normal
+from scratchnn_bench.step import copied
+from scratchnn_bench.work import Case, How, Work, here, normal, tensor
 
 Make = Callable[[np.random.Generator], Layer]
 Twin = Callable[[Any], Any]  # takes torch.nn, gives the module
@@ -36,10 +37,10 @@ def layer_cases(
 
 def ours(make: Make, x_shape: tuple[int, ...], pass_name: str, how: How) -> Work:
     """The pass in scratchnn."""
-    layer = make(stream(0, "init")).astype(how.dtype)
-    x = normal("x", x_shape, how)
+    layer = make(stream(0, "init")).astype(how.dtype).to(how.device)
+    x = here(normal("x", x_shape, how), how)
     y, ctx = layer.forward(x, train=True)
-    dy = normal("dy", y.shape, how)
+    dy = here(normal("dy", y.shape, how), how)
     if pass_name == "forward":
         return Work(lambda: layer.forward(x, train=True), lambda: {"y": layer.forward(x, train=True)[0]})
     if pass_name == "dX":
@@ -60,19 +61,14 @@ def theirs(make: Make, twin: Twin, x_shape: tuple[int, ...], pass_name: str, how
     """The pass in PyTorch: the module's call, or autograd from its output to what is asked for."""
     import torch
 
-    module = twin(torch.nn)
-    state = make(stream(0, "init")).state_dict()
-    module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
-    module = module.to(getattr(torch, how.dtype))
-    if how.channels_last:
-        module = module.to(memory_format=torch.channels_last)
-    x = torch.from_numpy(normal("x", x_shape, how)).requires_grad_()
+    module = copied(make(stream(0, "init")), twin(torch.nn), how)
+    x = tensor(normal("x", x_shape, how), how).requires_grad_()
     if pass_name == "forward":
-        return Work(lambda: module(x), lambda: {"y": module(x).detach().numpy()})
+        return Work(lambda: module(x), lambda: {"y": module(x)})
     y = module(x)
-    dy = torch.from_numpy(normal("dy", tuple(y.shape), how))
+    dy = tensor(normal("dy", tuple(y.shape), how), how)
     wanted = {} if pass_name == "dW" else {"dx": x}
     if pass_name != "dX":
         wanted |= dict(module.named_parameters())
     run = partial(torch.autograd.grad, y, list(wanted.values()), dy, retain_graph=True)
-    return Work(run, lambda: {name: g.numpy() for name, g in zip(wanted, run(), strict=True)})
+    return Work(run, lambda: dict(zip(wanted, run(), strict=True)))

@@ -26,21 +26,13 @@ class Step(Protocol):
 
 
 def copied(layer: Layer, module: Any, how: Any) -> Any:
-    """The PyTorch module with the layer's weights, in the precision and memory order asked for."""
+    """The PyTorch module with the layer's weights, where, and in the precision and memory order, asked for."""
     import torch
 
     state = layer.state_dict()
     module.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in state.items()})
-    module = module.to(getattr(torch, how.dtype))
+    module = module.to(how.device, getattr(torch, how.dtype))
     return module.to(memory_format=torch.channels_last) if how.channels_last else module
-
-
-def tensor(array: Any, how: Any) -> Any:
-    """The PyTorch tensor of an array, images in the memory order asked for."""
-    import torch
-
-    made = torch.from_numpy(array)
-    return made.contiguous(memory_format=torch.channels_last) if how.channels_last and made.ndim == 4 else made
 
 
 def adam(parameters: Any, how: Any) -> Any:

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from scratchnn.layer import Array
 from scratchnn_bench import steps_cae, steps_dcgan, steps_lenet, steps_srgan, steps_unet, steps_vae
 from scratchnn_bench.step import Step
 from scratchnn_bench.work import Case, How, Work
@@ -36,10 +35,10 @@ def cases() -> list[Case]:
 def _ours(kind: Any, batch: int, how: How) -> Work:
     step: Step = kind(batch, how)
 
-    def results() -> dict[str, Array]:
+    def results() -> dict[str, Any]:
         found = step.train_step()
         for net, layer in step.nets.items():
-            found |= {f"{net}.{name}": param.grad.copy() for name, param in layer.named_params()}
+            found |= {f"{net}.{name}": param.grad for name, param in layer.named_params()}
         return found
 
     return Work(step.train_step, results)
@@ -48,10 +47,10 @@ def _ours(kind: Any, batch: int, how: How) -> Work:
 def _theirs(kind: Any, batch: int, how: How) -> Work:
     step: Step = kind(batch, how)
 
-    def results() -> dict[str, Array]:
-        found = {name: loss.detach().numpy().copy() for name, loss in step.train_step().items()}
+    def results() -> dict[str, Any]:
+        found = step.train_step()
         for net, module in step.nets.items():
-            found |= {f"{net}.{name}": param.grad.numpy().copy() for name, param in module.named_parameters()}
+            found |= {f"{net}.{name}": param.grad for name, param in module.named_parameters()}
         return found
 
     return Work(step.train_step, results)

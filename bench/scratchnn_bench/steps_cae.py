@@ -7,8 +7,8 @@ import numpy as np
 from scratchnn import Conv2d, ConvTranspose2d, ReLU, Sequential, losses, optim
 from scratchnn.layer import Array
 from scratchnn.random import stream
-from scratchnn_bench.step import RATE, adam, copied, tensor
-from scratchnn_bench.work import How, normal
+from scratchnn_bench.step import RATE, adam, copied
+from scratchnn_bench.work import How, here, normal, tensor
 
 
 def images(batch: int, how: How) -> Array:
@@ -30,10 +30,10 @@ class Ours:
             ReLU(),
             ConvTranspose2d(32, 1, 4, stride=2, padding=1, rng=rng),  # [N,1,28,28]
         )
-        self.net.astype(how.dtype)
+        self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
-        self.x = images(batch, how)
+        self.x = here(images(batch, how), how)
 
     def train_step(self) -> dict[str, Any]:
         y, ctx = self.net.forward(self.x, train=True)

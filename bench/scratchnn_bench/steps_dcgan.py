@@ -24,8 +24,8 @@ from scratchnn import (
     optim,
 )
 from scratchnn.random import stream
-from scratchnn_bench.step import RATE, adam, copied, tensor
-from scratchnn_bench.work import How, normal
+from scratchnn_bench.step import RATE, adam, copied
+from scratchnn_bench.work import How, here, normal, tensor
 
 LATENT = 100
 
@@ -57,17 +57,18 @@ class Ours:
         )
         self.nets = {"G": self.generator, "D": self.discriminator}
         for net in self.nets.values():
-            net.astype(how.dtype)
+            net.astype(how.dtype).to(how.device)
         self.g_optimizer = optim.Adam(self.generator.params(), RATE)
         self.d_optimizer = optim.Adam(self.discriminator.params(), RATE)
-        self.real, self.z = np.tanh(normal("x", (batch, 1, 28, 28), how)), normal("z", (batch, LATENT), how)
+        self.real = here(np.tanh(normal("x", (batch, 1, 28, 28), how)), how)
+        self.z = here(normal("z", (batch, LATENT), how), how)
 
     def train_step(self) -> dict[str, Any]:
         generator, discriminator = self.generator, self.discriminator
         fake, g_ctx = generator.forward(self.z, train=True)
-        yes, no = np.ones((len(fake), 1), fake.dtype), np.zeros((len(fake), 1), fake.dtype)
 
         scores, ctx = discriminator.forward(self.real, train=True)
+        yes, no = np.ones_like(scores), np.zeros_like(scores)
         real_loss, dscores = losses.bce_with_logits(scores, yes)
         self.d_optimizer.zero_grad()
         discriminator.backward_params(dscores, ctx)
@@ -90,7 +91,6 @@ class Theirs:
     """PyTorch."""
 
     def __init__(self, batch: int, how: How) -> None:
-        import torch
         from torch import nn
 
         ours = Ours(batch, How(how.dtype))
@@ -120,7 +120,7 @@ class Theirs:
         self.g_optimizer = adam(self.generator.parameters(), how)
         self.d_optimizer = adam(self.discriminator.parameters(), how)
         self.real, self.z = tensor(ours.real, how), tensor(ours.z, how)
-        self.yes, self.no = torch.ones(batch, 1, dtype=self.z.dtype), torch.zeros(batch, 1, dtype=self.z.dtype)
+        self.yes, self.no = (tensor(np.full((batch, 1), value, how.dtype), how) for value in (1, 0))
 
     def train_step(self) -> dict[str, Any]:
         from torch.nn.functional import binary_cross_entropy_with_logits as bce

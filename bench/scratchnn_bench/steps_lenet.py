@@ -7,8 +7,8 @@ import numpy as np
 
 from scratchnn import losses, optim
 from scratchnn.random import stream
-from scratchnn_bench.step import RATE, adam, copied, tensor
-from scratchnn_bench.work import How, normal
+from scratchnn_bench.step import RATE, adam, copied
+from scratchnn_bench.work import How, here, normal, tensor
 from scratchnn_models.lenet import LeNet
 
 
@@ -17,10 +17,11 @@ class Ours:
 
     def __init__(self, batch: int, how: How) -> None:
         self.net = LeNet(rng=stream(0, "init"))
-        self.net.astype(how.dtype)
+        self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
-        self.x, self.target = normal("x", (batch, 1, 32, 32), how), np.arange(batch) % 10
+        self.x = here(normal("x", (batch, 1, 32, 32), how), how)
+        self.target = here(np.arange(batch) % 10, how)
 
     def train_step(self) -> dict[str, Any]:
         scores, ctx = self.net.forward(self.x, train=True)

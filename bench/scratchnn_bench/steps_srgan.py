@@ -8,8 +8,8 @@ from typing import Any
 
 from scratchnn import BatchNorm2d, Conv2d, PReLU, Residual, Sequential, losses, optim
 from scratchnn.random import stream
-from scratchnn_bench.step import RATE, adam, copied, tensor
-from scratchnn_bench.work import How, normal
+from scratchnn_bench.step import RATE, adam, copied
+from scratchnn_bench.work import How, here, normal, tensor
 
 
 class Ours:
@@ -26,10 +26,10 @@ class Ours:
                 BatchNorm2d(64),
             )
         )
-        self.net.astype(how.dtype)
+        self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
-        self.x, self.target = normal("x", (batch, 64, 24, 24), how), normal("target", (batch, 64, 24, 24), how)
+        self.x, self.target = (here(normal(name, (batch, 64, 24, 24), how), how) for name in ("x", "target"))
 
     def train_step(self) -> dict[str, Any]:
         y, ctx = self.net.forward(self.x, train=True)

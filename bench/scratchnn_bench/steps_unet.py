@@ -18,8 +18,8 @@ from scratchnn import (
 )
 from scratchnn.layer import Array, Context
 from scratchnn.random import stream
-from scratchnn_bench.step import RATE, adam, copied, tensor
-from scratchnn_bench.work import How, normal
+from scratchnn_bench.step import RATE, adam, copied
+from scratchnn_bench.work import How, here, normal, tensor
 
 
 def block(ins: int, outs: int, rng: np.random.Generator) -> Sequential:
@@ -73,11 +73,11 @@ class Ours:
 
     def __init__(self, batch: int, how: How) -> None:
         self.net = UNet(stream(0, "init"))
-        self.net.astype(how.dtype)
+        self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
-        self.x = normal("x", (batch, 3, 64, 64), how)
-        self.target = (normal("target", (batch, 1, 64, 64), how) > 0).astype(how.dtype)
+        self.x = here(normal("x", (batch, 3, 64, 64), how), how)
+        self.target = here((normal("target", (batch, 1, 64, 64), how) > 0).astype(how.dtype), how)
 
     def train_step(self) -> dict[str, Any]:
         y, ctx = self.net.forward(self.x, train=True)

@@ -10,8 +10,8 @@ import numpy as np
 from scratchnn import Linear, ReLU, Sequential, losses, optim
 from scratchnn.layer import Array
 from scratchnn.random import stream
-from scratchnn_bench.step import RATE, adam, copied, tensor
-from scratchnn_bench.work import How, normal
+from scratchnn_bench.step import RATE, adam, copied
+from scratchnn_bench.work import How, here, normal, tensor
 
 LATENT = 20
 
@@ -30,9 +30,9 @@ class Ours:
         self.decoder = Sequential(Linear(LATENT, 400, rng=rng), ReLU(), Linear(400, 784, rng=rng))
         self.nets = {"encoder": self.encoder, "decoder": self.decoder}
         for net in self.nets.values():
-            net.astype(how.dtype)
+            net.astype(how.dtype).to(how.device)
         self.optimizer = optim.Adam([*self.encoder.params(), *self.decoder.params()], RATE)
-        self.x, self.eps = batches(batch, how)
+        self.x, self.eps = (here(array, how) for array in batches(batch, how))
 
     def train_step(self) -> dict[str, Any]:
         n = len(self.x)

@@ -9,22 +9,29 @@ import numpy as np
 from scratchnn.layer import Array
 from scratchnn.random import stream
 from scratchnn_kernels import memory
+from scratchnn_kernels.device import mover, to_cpu
 
 
 @dataclass(frozen=True)
 class How:
-    """In which precision and memory order, and (PyTorch) with which Adam."""
+    """In which precision and memory order, (PyTorch) with which Adam, and where; `tf32` is of products on a GPU."""
 
     dtype: str = "float32"
     channels_last: bool = False
     fused: bool = False
+    device: str = "cpu"
+    tf32: bool = False
 
 
 class Work(NamedTuple):
-    """Something made ready: what is timed, and the named arrays by which it is judged."""
+    """Something made ready: what is timed, and the named arrays of either library by which it is judged."""
 
     call: Callable[[], Any]
-    results: Callable[[], dict[str, Array]]
+    results: Callable[[], dict[str, Any]]
+
+    def numbers(self) -> dict[str, Array]:
+        """The results as NumPy's arrays."""
+        return {name: _on_host(value) for name, value in self.results().items()}
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,19 @@ def normal(name: str, shape: tuple[int, ...], how: How) -> Array:
     return laid
 
 
+def here(array: Array, how: How) -> Array:
+    """The array for scratchnn: NumPy's, or CuPy's on a GPU."""
+    return mover(how.device)(array)
+
+
+def tensor(array: Array, how: How) -> Any:
+    """The array for PyTorch, images in the memory order asked for."""
+    import torch
+
+    made = torch.from_numpy(array).to(how.device)
+    return made.contiguous(memory_format=torch.channels_last) if how.channels_last and made.ndim == 4 else made
+
+
 def worst_error(found: Any, expected: Any) -> float:
     """The largest difference between two results, over the largest expected magnitude."""
     if isinstance(expected, dict):
@@ -66,3 +86,8 @@ def worst_error(found: Any, expected: Any) -> float:
     difference = np.abs(np.asarray(found, np.float64) - expected)
     error = float(difference.max()) / (float(np.abs(expected).max()) or 1.0)
     return error if np.isfinite(error) else float("inf")  # a NaN is no small error
+
+
+def _on_host(array: Any) -> Array:
+    host: Array = array.detach().cpu().numpy() if hasattr(array, "detach") else to_cpu(array)
+    return host

@@ -7,6 +7,7 @@ import os
 import pickle
 import sys
 import time
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,7 +49,7 @@ class Runner:
 
         work = self.cases[name].theirs(How("float64"))
         with FlopCounterMode(display=False) as counter:
-            expected = work.results()
+            expected = work.numbers()
         path.write_bytes(pickle.dumps(expected))
         return float(counter.get_total_flops())
 
@@ -56,9 +57,10 @@ class Runner:
         """Make a case ready; returns its error."""
         case, expected = self.cases[name], pickle.loads(path.read_bytes())
         self.work = self._made(case, self.how)
-        error = worst_error(self.work.results(), expected)
+        error = worst_error(self.work.numbers(), expected)
         if case.op == "train" and self.library == "scratchnn":
-            exact = worst_error(self._made(case, How("float64", self.how.channels_last)).results(), expected)
+            exact_how = replace(self.how, dtype="float64")
+            exact = worst_error(self._made(case, exact_how).numbers(), expected)
             error = error if exact < EXACT else max(error, 1.0)
         return error
 
