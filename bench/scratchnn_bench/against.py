@@ -4,7 +4,8 @@ A slot repeats a call for at least 20 ms; a round is six slots of every variant 
 variants is the median over rounds of the ratio of their medians. With one thread, the time is the CPU time of the
 process, which other programs hardly touch. With more it is wall time, each thread keeps to a core of its own, and a
 slot in which others used the machine is run again, a few times at most; what then still is no quiet slot counts, and
-the row says so.
+the row says so. On a GPU it is wall time until all kernels of the slot are done. There products of TF32, which keep 10
+bits of mantissa, are compared with each other only.
 """
 
 import random
@@ -20,6 +21,7 @@ from scratchnn_bench.peak import Peak
 from scratchnn_bench.work import Case
 from scratchnn_bench.workers import EAGER, OURS, REFERENCE, VARIANTS, Variant, Worker
 
+TF32 = 5e-3  # the error that its products are allowed
 SAME = 0.1  # relative difference of times below which channels-last input is not worth a row
 Row = dict[str, Any]
 
@@ -62,9 +64,10 @@ class Times:
 
 @dataclass(frozen=True)
 class Known:
-    """What needs to be found out only once: the float64 results, in files of a folder, and the flops of each case."""
+    """Where it runs, and what is found out only once: float64 results, in files of a folder, and flops of each case."""
 
     folder: Path
+    device: str = "cpu"
     flops: dict[str, float] = field(default_factory=dict)
 
 
@@ -74,18 +77,28 @@ def compare(case: Case, running: dict[str, Worker], known: Known, peak: Peak, th
     if case.name not in known.flops:
         counted = running[EAGER].ask("expect", case.name, path)
         known.flops[case.name] = counted if isnan(case.flops) else case.flops
-    ready = {name: worker for name, worker in running.items() if _applies(case, VARIANTS[name])}
+    variants = VARIANTS[known.device]
+    ready = {name: worker for name, worker in running.items() if _applies(case, variants[name])}
     errors = _prepared(case, ready, path)
-    right = {name: worker for name, worker in ready.items() if errors[name] < case.tolerance}
+    right = {name: worker for name, worker in ready.items() if errors[name] < _tolerance(case, variants[name])}
     times = timed({name: worker for name, worker in right.items() if name != REFERENCE}, plan, threads)
     if REFERENCE in right:
         times[REFERENCE] = _once(right[REFERENCE], plan)
-    return list(_rows(case, known.flops[case.name], peak, threads, errors, times))
+    return list(_rows(case, known, peak, threads, errors, times))
 
 
 def _applies(case: Case, variant: Variant) -> bool:
-    """Memory orders are for arrays [N,C,H,W]; in a step PyTorch may choose one, and scratchnn takes what it gets."""
+    """Memory orders are for arrays [N,C,H,W]; in a step PyTorch may choose one, and scratchnn takes what it gets.
+
+    TF32 is for products.
+    """
+    if variant.how.tf32 and case.flops == 0:
+        return False
     return not variant.images or case.has_layouts or (case.op == "train" and variant.library == "torch")
+
+
+def _tolerance(case: Case, variant: Variant) -> float:
+    return max(case.tolerance, TF32) if variant.how.tf32 else case.tolerance
 
 
 def timed(ready: dict[str, Worker], plan: Plan, threads: int) -> dict[str, Times]:
@@ -124,12 +137,14 @@ def _once(worker: Worker, plan: Plan) -> Times:
 
 
 def _rows(
-    case: Case, flops: float, peak: Peak, threads: int, errors: dict[str, float], times: dict[str, Times]
+    case: Case, known: Known, peak: Peak, threads: int, errors: dict[str, float], times: dict[str, Times]
 ) -> Iterator[Row]:
-    opponents = {name: time for name, time in times.items() if VARIANTS[name].library == "torch"}
-    strongest = min(opponents, key=lambda name: opponents[name].seconds) if opponents else None
+    variants = VARIANTS[known.device]
+    opponents = {name: time for name, time in times.items() if variants[name].library == "torch"}
     for name, error in errors.items():
-        time = times.get(name)
+        time, tf32 = times.get(name), variants[name].how.tf32
+        alike = [other for other in opponents if variants[other].how.tf32 is tf32]
+        strongest = min(alike, key=lambda other: opponents[other].seconds) if alike else None
         if name == "scratchnn channels-last" and time and OURS in times and abs(time.over(times[OURS]) - 1) < SAME:
             continue
         row: Row = {
@@ -138,10 +153,10 @@ def _rows(
             "max_error": error, "gflops": None, "gbytes": None, "strongest": strongest, "quiet": None,
         }  # fmt: skip
         if time:
-            row |= _timing(case, flops, peak, time)
+            row |= _timing(case, known.flops[case.name], peak, time)
             single = name == REFERENCE  # measured apart: its ratios are those of medians
             for key, other in (("ratio_eager", EAGER), ("ratio_strongest", strongest)):
-                if other in times:
+                if other in times and variants[other].how.tf32 is tf32:
                     row[key] = time.seconds / times[other].seconds if single else time.over(times[other])
         yield row
 

@@ -27,25 +27,29 @@ def main() -> None:
 def bench(
     context: typer.Context,
     against: Annotated[str | None, typer.Option(help="torch, or nothing: the reference kernels.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, or cuda for an NVIDIA GPU: against PyTorch there.")] = "cpu",
     op: Annotated[list[str] | None, typer.Option(help="Only ops and shapes with this in them; repeatable.")] = None,
-    threads: Annotated[list[int] | None, typer.Option(min=1, help="Threads; repeatable [default: 1 and 2].")] = None,
+    threads: Annotated[list[int] | None, typer.Option(min=1, help="Threads, 1 and 2 unless told; repeatable.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds: two minutes.")] = False,
     json: JsonFile = None,
 ) -> None:
-    """Time what the lecture's models are made of, float32 on the CPU; a wrong result gets no time and exit code 1.
+    """Time what the lecture's models are made of, in float32; a wrong result gets no time and exit code 1.
 
     Ratios are of scratchnn's time to another's: 0.5 is twice as fast. "best" is the fastest of PyTorch's ways: as a
     user writes it (eager), fused Adam with tuned malloc, the same with channels-last. "peak" is the share of what the
-    machine's arithmetic or memory would allow. CL marks channels-last input, where that makes a difference.
+    machine's arithmetic or memory would allow. CL marks channels-last input, where that makes a difference; on a GPU,
+    TF32 marks products whose factors keep 10 bits, on both sides, and "best" has cuDNN try its algorithms.
     """
     if context.invoked_subcommand:
         return
     from scratchnn.errors import ScratchnnError
 
-    if against is None:
+    if device == "cuda" and threads:
+        raise ScratchnnError("--threads is of CPUs; it does not go with --device cuda")
+    if against is None and device == "cpu":
         measured = _reference(op or [], quick, threads)
-    elif against == "torch":
-        measured = _torch(op or [], quick, threads or [1, 2])
+    elif against in (None, "torch"):
+        measured = _torch(op or [], quick, [1] if device == "cuda" else threads or [1, 2], device)
     else:
         raise ScratchnnError(f"--against {against}: there is torch")
     if json:
@@ -123,7 +127,7 @@ def trainings(
         _write(json, {"model": model, "epochs": epochs, "seeds": seeds, "rows": rows})
 
 
-def _torch(words: list[str], quick: bool, threads: list[int]) -> dict[str, Any]:
+def _torch(words: list[str], quick: bool, threads: list[int], device: str) -> dict[str, Any]:
     from scratchnn_bench.against import QUICK, Plan
     from scratchnn_bench.catalogue import catalogue, select
     from scratchnn_bench.report import table
@@ -136,11 +140,12 @@ def _torch(words: list[str], quick: bool, threads: list[int]) -> dict[str, Any]:
         if show:
             typer.echo(f"\r\x1b[K{line[:110]}", nl=False, err=True)
 
-    measured = against_torch(cases, threads, QUICK if quick else Plan(), say)
+    measured = against_torch(cases, threads, QUICK if quick else Plan(), say, device)
     say("")
     for count, peak in measured["peaks"].items():
         what = f"{peak['gflops']:.0f} GFLOP/s ({peak['gflops_by']}), copies {peak['gbytes']:.0f} GB/s"
-        typer.echo(f"{measured['device']}, {count} thread{'s' if int(count) > 1 else ''}: {what}")
+        by = "" if device == "cuda" else f", {count} thread{'s' if int(count) > 1 else ''}"
+        typer.echo(f"{measured['device']}{by}: {what}")
     for line in table(measured["rows"]):
         typer.echo(line)
     return measured

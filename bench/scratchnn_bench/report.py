@@ -17,7 +17,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     ours = [row for row in rows if row["impl"].startswith("scratchnn")]
     yield HEAD
     for row in sorted(ours, key=lambda row: row["ratio_strongest"] or float("inf")):
-        layout = " CL" if "channels-last" in row["impl"] else ""
+        layout = " CL" if "channels-last" in row["impl"] else " TF32" if "TF32" in row["impl"] else ""
         name = f"{row['op']:17} {row['pass']:8} {row['shape'] + layout:34} {row['threads']}"
         if row["seconds"] is None:
             yield f"{name} WRONG: error {row['max_error']:.0e}"

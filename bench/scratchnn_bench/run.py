@@ -15,26 +15,30 @@ from scratchnn.errors import ScratchnnError
 from scratchnn_bench.against import Known, Plan, Row, compare
 from scratchnn_bench.work import Case
 from scratchnn_bench.workers import EAGER, OURS, REFERENCE, VARIANTS, workers
+from scratchnn_kernels.device import gpu_state, mover
 from scratchnn_models.run import commit, processor
 
 
 def against_torch(
-    cases: Sequence[Case], counts: Sequence[int], plan: Plan, say: Callable[[str], None]
+    cases: Sequence[Case], counts: Sequence[int], plan: Plan, say: Callable[[str], None], device: str = "cpu"
 ) -> dict[str, Any]:
-    """Time the cases with each number of threads; `say` hears of the progress."""
+    """Time the cases with each number of threads, or on a GPU; `say` hears of the progress."""
     if find_spec("torch") is None:
         raise ScratchnnError("PyTorch is not installed; pip install 'scratchnn[bench]' or leave out --against torch")
+    mover(device)  # which says why there is none
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if max(counts) > cores:
         raise ScratchnnError(f"--threads {max(counts)}: this machine has {cores} cores")
     rows: list[Row] = []
     peaks = {}
     with tempfile.TemporaryDirectory(prefix="scratchnn-bench-") as temporary:
-        known = Known(Path(temporary))
+        known = Known(Path(temporary), device)
         for threads in counts:
             # The reference is NumPy: it is measured with one thread, and then only.
-            names = [name for name in VARIANTS if name != REFERENCE or (threads == counts[0] and plan.reference)]
-            with workers(threads, names) as running:
+            chosen = dict(VARIANTS[device])
+            if threads != counts[0] or not plan.reference:
+                chosen.pop(REFERENCE, None)
+            with workers(threads, chosen) as running:
                 peak = running[OURS].ask("peak")
                 peaks[str(threads)] = peak._asdict()
                 versions = running[EAGER].ask("versions")
@@ -43,7 +47,8 @@ def against_torch(
                     say(f"threads {threads}, {i}/{len(cases)}: {case.name}")
                     rows += compare(case, running, known, peak, threads, plan)
     return {
-        "device": processor(), "cores": cores, "python": platform.python_version(), "versions": versions,
+        "device": processor() if device == "cpu" else gpu_state().text, "cores": cores,
+        "python": platform.python_version(), "versions": versions,
         "commit": commit(), "command": shlex.join(["scratchnn-bench", *sys.argv[1:]]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"), "peaks": peaks, "rows": rows,
     }  # fmt: skip

@@ -7,13 +7,20 @@ import os
 import pickle
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from scratchnn.errors import ScratchnnError
+from scratchnn.layer import Array
 from scratchnn_bench.catalogue import catalogue
 from scratchnn_bench.work import Case, How, Work, worst_error
+from scratchnn_kernels import TABLE, dispatch
+from scratchnn_kernels.dispatch import Kernel
 
 EXACT = 1e-9  # in float64 the two libraries differ by rounding alone
 FOREIGN = 0.12  # of the machine: a slot in which others used more does not count
@@ -34,14 +41,13 @@ class Runner:
         self.library, self.threads, self.how = library, threads, how
         self.cases = {case.name: case for case in catalogue()}
         self.work: Work | None = None
+        self.finished: Callable[[], Any] = lambda: None  # waits for the GPU
         if library == "torch":
-            import torch
-
-            torch.set_num_threads(threads)
+            self.finished = _torch(threads, how)
         if library == "reference":
-            from scratchnn_kernels import dispatch
-
             dispatch.numba_installed = lambda: False  # type: ignore[assignment]  # then the references serve
+        if library == "scratchnn" and how.device == "cuda":
+            self.finished = _on_gpu(how)
 
     def expect(self, name: str, path: Path) -> float:
         """Write what a case gives in float64 to `path`; returns the flops that PyTorch counts."""
@@ -75,26 +81,29 @@ class Runner:
         return max(1, ceil(seconds * repeats / spent))
 
     def slot(self, repeats: int) -> Slot:
-        """Run so many calls; process CPU time with one thread, else wall time."""
+        """Run so many calls; process CPU time with one thread, else wall time, on a GPU till all of it is done."""
         assert self.work is not None
         if self.threads > 1:
             time.sleep(0.015)  # another library's threads spin for a while after their last call
         if repeats > 1:
             self.work.call()  # its data may have left the cache meanwhile
-        clock = time.process_time if self.threads == 1 else time.perf_counter
+        self.finished()
+        alone = self.threads == 1 and self.how.device == "cpu"
+        clock = time.process_time if alone else time.perf_counter
         busy, own, wall, began = _busy(), time.process_time(), time.perf_counter(), clock()
         for _ in range(repeats):
             self.work.call()
+        self.finished()
         seconds, wall, own = clock() - began, time.perf_counter() - wall, time.process_time() - own
         foreign = _busy() - busy - own
-        quiet = self.threads == 1 or foreign < FOREIGN * wall * (os.cpu_count() or 1) + TICK
+        quiet = alone or foreign < FOREIGN * wall * (os.cpu_count() or 1) + TICK
         return Slot(seconds / repeats, quiet)
 
     def peak(self) -> Any:
-        """The machine's limits with this number of threads."""
-        from scratchnn_bench.peak import measure
+        """The limits of the machine with this number of threads, or of its GPU."""
+        from scratchnn_bench import peak, peak_gpu
 
-        return measure(self.threads)
+        return peak.measure(self.threads) if self.how.device == "cpu" else peak_gpu.measure()
 
     def versions(self) -> dict[str, str]:
         """Of the packages that matter."""
@@ -104,6 +113,41 @@ class Runner:
 
     def _made(self, case: Case, how: How) -> Work:
         return case.theirs(how) if self.library == "torch" else case.ours(how)
+
+
+def _torch(threads: int, how: How) -> Callable[[], Any]:
+    """PyTorch as asked for, its own precision said for both kinds of products; what waits for it."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if how.device == "cpu":
+        return lambda: None
+    if not torch.cuda.is_available():
+        raise ScratchnnError("PyTorch finds no GPU; one built for CUDA is needed: pip install torch")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = how.tf32
+    torch.backends.cudnn.benchmark = how.fused  # it tries its algorithms for each shape
+    wait: Callable[[], Any] = torch.cuda.synchronize
+    return wait
+
+
+def _on_gpu(how: How) -> Callable[[], Any]:
+    """What waits for CuPy's kernels; with TF32 the tensor cores serve the products of float32 from now on."""
+    import cupy
+
+    for versions in TABLE.values():
+        if how.tf32 and "cuda_tf32" in versions:
+            versions["cuda"] = _of_singles(versions["cuda_tf32"], versions["cuda"])
+    wait: Callable[[], Any] = cupy.cuda.runtime.deviceSynchronize
+    return wait
+
+
+def _of_singles(singles: Kernel, others: Kernel) -> Kernel:
+    """A kernel for float32 arrays, and another one for all others."""
+
+    def chosen(first: Array, *rest: Any) -> Any:
+        return (singles if first.dtype == np.float32 else others)(first, *rest)
+
+    return chosen
 
 
 def _busy() -> float:

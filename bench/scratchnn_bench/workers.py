@@ -31,7 +31,7 @@ class Variant:
 
 
 OURS, EAGER, REFERENCE = "scratchnn", "torch eager", "numpy reference"
-VARIANTS = {
+ON_CPU = {
     OURS: Variant("scratchnn"),
     "scratchnn channels-last": Variant("scratchnn", How(channels_last=True), images=True),
     EAGER: Variant("torch"),
@@ -39,13 +39,22 @@ VARIANTS = {
     "torch channels-last, fused, tuned malloc": Variant("torch", How(channels_last=True, fused=True), TUNED, True),
     REFERENCE: Variant("reference"),
 }
+ON_GPU = {
+    OURS: Variant("scratchnn", How(device="cuda")),
+    "scratchnn TF32": Variant("scratchnn", How(device="cuda", tf32=True)),
+    EAGER: Variant("torch", How(device="cuda")),
+    "torch channels-last, fused, tuned cuDNN": Variant("torch", How(channels_last=True, fused=True, device="cuda")),
+    "torch TF32, channels-last, fused, tuned cuDNN": Variant(
+        "torch", How(channels_last=True, fused=True, device="cuda", tf32=True)
+    ),
+}
+VARIANTS = {"cpu": ON_CPU, "cuda": ON_GPU}
 
 
 class Worker:
     """A running process of one variant."""
 
-    def __init__(self, name: str, threads: int) -> None:
-        variant = VARIANTS[name]
+    def __init__(self, name: str, variant: Variant, threads: int) -> None:
         counts = dict.fromkeys(COUNTS, str(threads)) | (TEAM if threads > 1 else {})
         self.name = name
         serve = "from scratchnn_bench.worker import main; main()"
@@ -97,12 +106,12 @@ class Worker:
 
 
 @contextmanager
-def workers(threads: int, names: list[str]) -> Iterator[dict[str, Worker]]:
+def workers(threads: int, variants: Mapping[str, Variant]) -> Iterator[dict[str, Worker]]:
     """Start one process for each variant, and end them all."""
     started: dict[str, Worker] = {}
     try:
-        for name in names:
-            started[name] = Worker(name, threads)
+        for name, variant in variants.items():
+            started[name] = Worker(name, variant, threads)
         yield started
     finally:
         for worker in started.values():

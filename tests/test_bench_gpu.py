@@ -1,0 +1,102 @@
+"""The bench on a GPU that is only played: which variants there are, and that they compute the same."""
+
+from collections.abc import Iterator
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from played_cupy import ndarray, played
+from scratchnn_bench import against, cli, peak_gpu, worker, workers
+from scratchnn_bench.catalogue import catalogue
+from scratchnn_bench.peak import Peak
+from scratchnn_bench.work import How, worst_error
+from scratchnn_bench.workers import EAGER, ON_GPU, OURS
+from scratchnn_kernels import TABLE
+from test_bench import TINY, Stand
+
+CASES = {case.name: case for case in catalogue()}
+PEAK = Peak(1.0, "nothing", 10.0)
+
+
+@pytest.fixture
+def gpu() -> Iterator[ModuleType]:
+    with played() as cupy:
+        runtime = {"deviceSynchronize": lambda: None, "getDeviceProperties": lambda _: {"multiProcessorCount": 2}}
+        cupy.cuda.runtime = SimpleNamespace(**runtime)
+        yield cupy
+
+
+PLAYED = (
+    "conv2d forward 1->6 5x5 32x32 B64", "max_pool2d backward 2x2 64x6x28x28", "cross_entropy both 64x10",
+    "topk forward 256x1000 k25", "adam step 6582 of LeNet", "train step LeNet B1",
+)  # fmt: skip
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", PLAYED)
+def test_a_case_on_the_gpu_is_the_same(name: str, gpu: ModuleType, torch: Any) -> None:
+    case = CASES[name]
+    expected = case.theirs(How("float64")).numbers()
+    arrays = case.ours(How(device="cuda")).results().values()
+    assert all(isinstance(array, ndarray) or np.ndim(array) == 0 for array in arrays)
+    assert worst_error(case.ours(How(device="cuda")).numbers(), expected) < case.tolerance
+
+
+def test_tensor_cores_serve_single_precision_only(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"cuda": lambda x: "exact", "cuda_tf32": lambda x: "rounded"}
+    monkeypatch.setattr(worker, "TABLE", {"conv2d": versions, "relu": {"cuda": versions["cuda"]}})
+    worker.Runner("scratchnn", 1, How(device="cuda"))
+    assert versions["cuda"](np.zeros(1, np.float32)) == "exact"
+    worker.Runner("scratchnn", 1, How(device="cuda", tf32=True))
+    assert versions["cuda"](np.zeros(1, np.float32)) == "rounded" and versions["cuda"](np.zeros(1)) == "exact"
+    assert any("cuda_tf32" in known for known in TABLE.values())
+
+
+def test_what_is_rounded_is_compared_with_what_is_rounded(tmp_path: Any) -> None:
+    """TF32 may be off by more, and is no opponent of float32."""
+    strong = {v.how.tf32: name for name, v in ON_GPU.items() if v.library == "torch" and v.how.fused}
+    exact, rounded = strong[False], strong[True]
+    running: Any = {
+        OURS: Stand(4.0), "scratchnn TF32": Stand(3.0, error=2e-3), EAGER: Stand(8.0), exact: Stand(2.0),
+        rounded: Stand(1.0, error=2e-3),
+    }  # fmt: skip
+
+    def rows(op: str) -> dict[str, Any]:
+        case = next(case for case in CASES.values() if case.op == op)
+        known = against.Known(tmp_path, "cuda")
+        return {row["impl"]: row for row in against.compare(case, running, known, PEAK, 1, TINY)}
+
+    found = rows("conv2d")
+    assert (found[OURS]["ratio_eager"], found[OURS]["ratio_strongest"], found[OURS]["strongest"]) == (0.5, 2.0, exact)
+    assert found["scratchnn TF32"]["ratio_eager"] is None
+    assert (found["scratchnn TF32"]["ratio_strongest"], found["scratchnn TF32"]["strongest"]) == (3.0, rounded)
+    assert not {"scratchnn TF32", rounded} & rows("mse").keys(), "without products there is nothing to round"
+
+
+def test_the_peaks_come_from_kernels_that_run(gpu: ModuleType) -> None:
+    found = peak_gpu.measure(rounds=2, numbers=64)
+    assert found.gflops > 0 and found.gbytes > 0 and found.gflops_by == "FMA kernel"
+
+
+def test_the_copy_copies_and_the_chains_converge(gpu: ModuleType) -> None:
+    module = gpu.RawModule(code=peak_gpu.CODE.read_text(), options=())
+    source, target = gpu.asarray(np.arange(40, dtype=np.float32)), gpu.zeros(40, "float32")
+    module.get_function("copy")((1,), (32,), (source, target, np.int32(9)))
+    assert target.get().tolist() == [*range(36), 0, 0, 0, 0]
+    sums = gpu.zeros(32, "float32")
+    module.get_function("multiply_add")((1,), (32,), (sums, np.float32(0.5), np.int32(60)))
+    assert sums.get().tolist() == [16.0] * 32, "c = c / 2 + 1/2 ends at 1 in each of 16 chains"
+
+
+def test_without_a_gpu_one_sentence_says_so() -> None:
+    done = CliRunner().invoke(cli.app, ["--device", "cuda", "--op", "mse"])
+    assert done.exit_code and "no GPU can be used" in str(done.exception)
+    done = CliRunner().invoke(cli.app, ["--device", "cuda", "--threads", "2"])
+    assert "--threads is of CPUs" in str(done.exception)
+
+
+def test_every_variant_on_the_gpu_is_there() -> None:
+    assert all(variant.how.device == "cuda" for variant in workers.ON_GPU.values())
