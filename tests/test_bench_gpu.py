@@ -1,5 +1,8 @@
 """The bench on a GPU that is only played: which variants there are, and that they compute the same."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -100,3 +103,37 @@ def test_without_a_gpu_one_sentence_says_so() -> None:
 
 def test_every_variant_on_the_gpu_is_there() -> None:
     assert all(variant.how.device == "cuda" for variant in workers.ON_GPU.values())
+
+
+SIMULATED = """
+import sys
+import numpy as np
+from scratchnn_bench import numba_cuda
+from scratchnn_kernels import TABLE, max_pool2d, softmax
+from scratchnn_kernels.cuda import stand_in
+import drywarp
+
+rng = np.random.default_rng(0)
+x = rng.standard_normal((2, 3, 7, 6))
+x[0, 0, 2, 2] = np.nan
+x[1, 1] = x[1, 1].round()
+rows = rng.standard_normal((3, 70)) * 30
+numba_cuda.serve()
+with stand_in(drywarp):
+    for dtype, tolerance in (np.float32, 1e-6), (np.float64, 1e-14):
+        for geometry in {}, {"stride": (2, 1), "padding": 1, "dilation": (1, 2)}:
+            found = max_pool2d(x.astype(dtype), 2, **geometry, impl="cuda")
+            for got, truth in zip(found, max_pool2d(x.astype(dtype), 2, **geometry, impl="reference"), strict=True):
+                np.testing.assert_array_equal(got, truth)
+        for given, axis in ((rows, -1), (rows[:, :5], 1), (rows[:, :5].T.copy(), 0)):
+            found = softmax(given.astype(dtype), axis=axis, impl="cuda")
+            assert found.dtype == dtype
+            np.testing.assert_allclose(found, softmax(given.astype(dtype), axis=axis, impl="reference"), atol=tolerance)
+"""
+
+
+def test_numba_s_kernels_are_the_reference_in_its_simulator() -> None:
+    """In a process of its own: Numba decides at import whether it simulates a GPU."""
+    environment = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", SIMULATED], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

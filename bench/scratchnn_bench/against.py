@@ -94,6 +94,8 @@ def _applies(case: Case, variant: Variant) -> bool:
     """
     if variant.how.tf32 and case.flops == 0:
         return False
+    if variant.only and f"{case.op} {case.pass_name}" not in variant.only:
+        return False
     return not variant.images or case.has_layouts or (case.op == "train" and variant.library == "torch")
 
 

@@ -35,7 +35,8 @@ def against_torch(
         known = Known(Path(temporary), device)
         for threads in counts:
             # The reference is NumPy: it is measured with one thread, and then only.
-            chosen = dict(VARIANTS[device])
+            found = VARIANTS[device].items()
+            chosen = {name: way for name, way in found if way.package is None or find_spec(way.package)}
             if threads != counts[0] or not plan.reference:
                 chosen.pop(REFERENCE, None)
             with workers(threads, chosen) as running:

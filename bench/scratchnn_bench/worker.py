@@ -35,7 +35,7 @@ class Slot(NamedTuple):
 
 
 class Runner:
-    """What a worker does; `library` is scratchnn, reference or torch."""
+    """What a worker does; `library` is scratchnn, reference, torch or numba-cuda."""
 
     def __init__(self, library: str, threads: int, how: How) -> None:
         self.library, self.threads, self.how = library, threads, how
@@ -46,8 +46,12 @@ class Runner:
             self.finished = _torch(threads, how)
         if library == "reference":
             dispatch.numba_installed = lambda: False  # type: ignore[assignment]  # then the references serve
-        if library == "scratchnn" and how.device == "cuda":
+        if library != "torch" and how.device == "cuda":
             self.finished = _on_gpu(how)
+        if library == "numba-cuda":
+            from scratchnn_bench import numba_cuda
+
+            numba_cuda.serve()
 
     def expect(self, name: str, path: Path) -> float:
         """Write what a case gives in float64 to `path`; returns the flops that PyTorch counts."""

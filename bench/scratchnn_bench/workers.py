@@ -22,12 +22,17 @@ COUNTS = ("NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_N
 
 @dataclass(frozen=True)
 class Variant:
-    """A library and a way to use it; `images` marks those that differ for arrays [N,C,H,W] only."""
+    """A library and a way to use it; `images` marks those that differ for arrays [N,C,H,W] only.
+
+    `package` is needed for it, and `only` are the ops and passes that it is for, if not all.
+    """
 
     library: str
     how: How = field(default_factory=How)
     env: Mapping[str, str] = field(default_factory=dict)
     images: bool = False
+    package: str | None = None
+    only: tuple[str, ...] = ()
 
 
 OURS, EAGER, REFERENCE = "scratchnn", "torch eager", "numpy reference"
@@ -46,6 +51,9 @@ ON_GPU = {
     "torch channels-last, fused, tuned cuDNN": Variant("torch", How(channels_last=True, fused=True, device="cuda")),
     "torch TF32, channels-last, fused, tuned cuDNN": Variant(
         "torch", How(channels_last=True, fused=True, device="cuda", tf32=True)
+    ),
+    "numba-cuda": Variant(  # scratchnn with two kernels in Python
+        "numba-cuda", How(device="cuda"), package="numba_cuda", only=("max_pool2d forward", "softmax forward")
     ),
 }
 VARIANTS = {"cpu": ON_CPU, "cuda": ON_GPU}
