@@ -17,7 +17,6 @@ from scratchnn_kernels import TABLE, softmax_cuda
 from scratchnn_kernels.cuda import contiguous, empty
 from scratchnn_kernels.geometry import Window
 
-jit: Any = cuda.jit
 POOL_THREADS, ROW_THREADS = 256, 64
 
 
@@ -49,7 +48,7 @@ def softmax(x: Array, axis: int) -> Array:
     return y
 
 
-@jit
+@cuda.jit
 def pool(
     x: Any, y: Any, indices: Any, kh: int, kw: int, s: int, t: int, top: int, left: int, d: int, e: int
 ) -> None:  # fmt: skip
@@ -79,7 +78,7 @@ def softmax_rows(dtype: Any) -> Any:
     """The kernel of one precision: x [R,L] -> y, one block a row."""
     real = numba.float32 if dtype == np.float32 else numba.float64
 
-    @jit
+    @cuda.jit
     def kernel(x: Any, y: Any) -> None:
         row, thread, size = cuda.blockIdx.x, cuda.threadIdx.x, x.shape[1]
         held = cuda.shared.array(ROW_THREADS, real)
