@@ -1,6 +1,5 @@
 """How convolutions are cut, which changes no result: what is read in place, pieces, and blocks of weights."""
 
-import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,9 +21,9 @@ AXES = [  # kernel, stride, padding before and after, dilation, length
 ]  # fmt: skip
 
 
-def sweeps() -> Iterator[tuple[Sweep, tuple[int, int]]]:
+def sweeps(rows: Any) -> Iterator[tuple[Sweep, tuple[int, int]]]:
     """Sweeps of convolutions and of their adjoints, and the size of what each reads."""
-    for rows, cols in itertools.product(AXES, AXES):
+    for cols in AXES:
         kernel, stride, padding, dilation, size = zip(rows, cols, strict=True)
         window = conv_window(kernel, stride, 0, dilation)._replace(padding=padding)
         yield forward_sweep(window, size), size
@@ -47,12 +46,13 @@ def pixels(sweep: Sweep) -> tuple[set[int], set[int]]:
 @pytest.mark.parametrize(("channels", "last"), [(1, True), (16, False), (17, False), (17, True)])
 @pytest.mark.parametrize("groups", [None, 1])
 @pytest.mark.parametrize("room", [64, 500, 5000])
+@pytest.mark.parametrize("axis", AXES, ids=str)
 def test_images_are_read_in_place_where_nothing_is_missing(
-    channels: int, last: bool, groups: int | None, room: int, monkeypatch: pytest.MonkeyPatch
+    axis: Any, channels: int, last: bool, groups: int | None, room: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And else copied with their padding, in as few pieces of one size as there is room for."""
     monkeypatch.setattr(plans, "PIECE_BYTES", room)
-    for sweep, (h, w) in sweeps():
+    for sweep, (h, w) in sweeps(axis):
         frame, rows, pieces = framed(sweep, Source(channels, h, w, last), 4, groups)
         (down, across), (read_rows, read_cols) = sweep.step, pixels(sweep)
         inside = 0 <= min(read_rows) <= max(read_rows) < h and 0 <= min(read_cols) <= max(read_cols) < w
@@ -73,7 +73,7 @@ def plan(algorithm: str, dtype: Any, out: int, groups: int, window: Window, sour
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("out", "groups"), [(3, 1), (90, 2), (40, 1)])
+@pytest.mark.parametrize(("out", "groups"), [(3, 1), (90, 2), (40, 2), (40, 1)])
 def test_weights_are_cut_into_blocks_for_the_first_cache(out: int, groups: int, dtype: Any) -> None:
     from scratchnn_kernels.tile import TILE_BYTES
 
@@ -86,18 +86,22 @@ def test_weights_are_cut_into_blocks_for_the_first_cache(out: int, groups: int, 
     assert found.lines.tolist() == [block * k for k in range(steps)]
     assert found.floors.tolist() == [[-np.inf, -np.inf], [-np.inf, 0]]
     assert found.work == steps * 81 * out
+    assert (found.target.row, found.target.col, found.target.channel) == (9 * out, out, 1)
+    assert found.phases.tolist() == [[0, 0, 9, 9, 0, 0, steps]]
 
 
 @pytest.mark.parametrize("width", [5, 90])
-def test_planes_take_all_steps_at_once(width: int) -> None:
+def test_planes_take_all_steps_at_once(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks are of pixels of a row, and beside a copy of the image lie a row of sums and the bias of each channel."""
     from scratchnn_kernels.tile import ROWS, TILE_BYTES
 
-    source, padded = Source(20, 9, width, False), (9 + 2) * (width + 2) * 20
+    monkeypatch.setattr(plans, "PIECE_BYTES", 1 << 30)
+    source, padded = Source(400, 9, width, False), (9 + 2) * (width + 2) * 400
     found = plan("planes", np.float32, 4, 1, conv_window((3, 3), 1, 1, 1), source)
     block = min(TILE_BYTES // 4, width)
-    assert (found.target.block, found.target.depth) == (block, 180)
-    assert found.lines.tolist() == [4 * k for k in range(180)]
+    assert (found.target.block, found.target.depth) == (block, 3600)
+    assert (found.target.row, found.target.col, found.target.channel) == (width, 1, 9 * width)
+    assert found.lines.tolist() == [4 * k for k in range(3600)]
     assert found.scratch == padded + (ROWS + 4) * block
     assert plan("planes", np.float32, 4, 1, conv_window((3, 3), 1, 0, 1), source).scratch == (ROWS + 4) * min(
         TILE_BYTES // 4, width - 2
@@ -158,7 +162,15 @@ DEPTHWISE = {"stride": 1, "out": 6, "groups": 6, "last": False}
 
 @pytest.mark.parametrize(
     ("change", "copied"),
-    [({}, False), ({"stride": 2}, True), ({"out": 12}, True), ({"groups": 3}, True), ({"last": True}, True)],
+    [
+        ({}, False),
+        ({"stride": 2}, True),
+        ({"stride": (1, 2)}, True),
+        ({"stride": (2, 1)}, False),
+        ({"out": 12}, True),
+        ({"groups": 3}, True),
+        ({"last": True}, True),
+    ],
 )
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_planes_of_a_depthwise_convolution_are_read_in_place_whatever_the_padding(
@@ -174,7 +186,15 @@ def test_planes_of_a_depthwise_convolution_are_read_in_place_whatever_the_paddin
 
 @pytest.mark.parametrize(
     ("change", "copied"),
-    [({}, False), ({"stride": 2}, True), ({"out": 12}, True), ({"groups": 3}, True), ({"last": True}, True)],
+    [
+        ({}, False),
+        ({"stride": 2}, True),
+        ({"stride": (1, 2)}, True),
+        ({"stride": (2, 1)}, False),
+        ({"out": 12}, True),
+        ({"groups": 3}, True),
+        ({"last": True}, True),
+    ],
 )
 def test_so_they_are_for_its_weights(change: dict[str, Any], copied: bool) -> None:
     asked = DEPTHWISE | change

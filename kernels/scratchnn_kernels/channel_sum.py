@@ -52,7 +52,7 @@ def _row_of_ones(pixels: int, channels: int, dtype: Any) -> tuple[Array, Array, 
     """One and the floor (none), offset 0 for each pixel, the pixels' offsets, and the channels of a tile."""
     from scratchnn_kernels.tile import TILE_BYTES
 
-    steps = np.arange(pixels, dtype=np.int64) * channels
+    steps = np.arange(pixels) * channels
     return np.array([1, -np.inf], dtype), np.zeros_like(steps), steps, min(channels, TILE_BYTES // dtype.itemsize)
 
 

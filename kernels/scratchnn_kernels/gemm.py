@@ -96,7 +96,7 @@ def _plan(
     rows_in_parts = -(-cols // block) < 2 * parts
     room_b = -(-cols // block) * block * depth if pack_b else 0
     room = room_b + (-(-GROUP // ROWS) + 1) * ROWS * depth * pack_a
-    k = np.arange(depth, dtype=np.int64)
+    k = np.arange(depth)
     tables = np.concatenate([k * (ROWS if pack_a else a_col), k * (block if pack_b else b_row)])
     sizes = Sizes(
         rows, inner, cols, a_row, a_col, b_row, b_col, depth, block, GROUP, pack_a, pack_b, turned, add, room_b,

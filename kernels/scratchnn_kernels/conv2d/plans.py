@@ -73,7 +73,7 @@ def gather_plan(
         _reached(sweep, source.height, source.channels // groups),
         _offsets(sweep, frame, rows, source.channels // groups, planes),
         _columns(sweep, frame, source.channels // groups),
-        np.arange(max(1, steps), dtype=np.int64) * (o // groups if planes else block), np.concatenate(orders),
+        np.arange(max(1, steps)) * (o // groups if planes else block), np.concatenate(orders),
         np.zeros(o, dtype), np.array([[-np.inf, -np.inf], [-np.inf, 0]], dtype),
         (buffer if frame.copied else 0) + ((ROWS + o) * block if planes else 0),
         sum(len(p.taps) * p.counts[0] * p.counts[1] for p in sweep.phases) * o * (source.channels // groups),
@@ -199,7 +199,6 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
     c, (o, oh, ow), (taps, taps_w) = source.channels, out_shape, window.kernel
     frame, rows, pieces = framed(forward_sweep(window, (source.height, source.width)), source, dtype.itemsize)
     row, col, channel = (frame.cols * c, c, 1) if frame.copied else (frame.row, frame.col, frame.channel)
-    top, left = (0, 0) if frame.copied else (frame.first_row, frame.first_col)
     (d, e), group_in, group_out = window.dilation, c // groups, o // groups
 
     together = groups == 1 and e * col == c * channel  # the channels of neighbouring taps lie side by side
@@ -208,7 +207,7 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
     run, run_stride = (
         (taps_w * c, channel) if together else (taps_w, e * col) if by_tap else (group_in, channel)
     )  # fmt: skip
-    starts = [(top + k * d) * row + left * col + a * step for k in range(taps) for a in range(across)]
+    starts = [k * d * row + a * step for k in range(taps) for a in range(across)]
     sum_rows = max(1, min(rows, SUMMED_PIXELS // ow))
     pixels = [i * frame.step_row * row + j * frame.step_col * col for i in range(sum_rows) for j in range(ow)]
     block = min(TILE_BYTES // dtype.itemsize, group_out)
@@ -223,9 +222,9 @@ def weight_plan(window: Window, source: Source, out_shape: tuple[int, int, int],
         order = sums.reshape(groups, taps, taps_w, group_in, group_out).transpose(0, 4, 3, 1, 2)
     return WeightPlan(
         cut, np.array([*frame, *cut], np.int64), np.array(starts, np.int64), np.array(pixels, np.int64),
-        np.arange(sum_rows * ow, dtype=np.int64) * o,
+        np.arange(sum_rows * ow) * o,
         np.full(1, -np.inf, dtype), np.ascontiguousarray(order).reshape(o, group_in, taps, taps_w),
-        np.array([(top + k * d) * row + (left + l * e) * col for k in range(taps) for l in range(taps_w)]),
+        np.array([k * d * row + l * e * col for k in range(taps) for l in range(taps_w)]),
         buffer_size(frame, rows) if frame.copied else 0, o * group_in * taps * taps_w * oh * ow,
     )  # fmt: skip
 
@@ -272,5 +271,5 @@ def patches_plan(
 ) -> tuple[PlanesWeightPlan, Array, Array, Array]:
     """The plan of conv2d_weight_grad by patches: that by planes, the places of pixels in dy and of their patches."""
     plan = planes_weight_plan("patches", window, source, out_shape, groups, dtype)
-    pixels = np.arange(max(1, plan.rows * out_shape[2]), dtype=np.int64)
+    pixels = np.arange(max(1, plan.rows * out_shape[2]))
     return plan, pixels, pixels * plan.columns.size, np.full(1, -np.inf, dtype)

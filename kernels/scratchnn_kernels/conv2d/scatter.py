@@ -57,8 +57,8 @@ def _plan(
         *strides, oh, ow, *window.kernel, channels, *window.stride, *window.dilation, top, left, h, w,
         padded_height, padded_breadth, TILE_BYTES // dtype.itemsize,
     )  # fmt: skip
-    offsets = np.arange(o, dtype=np.int64) * (1 if last else oh * ow)
-    lines = np.arange(o, dtype=np.int64) * shares
+    offsets = np.arange(o) * (1 if last else oh * ow)
+    lines = np.arange(o) * shares
     blank = np.zeros(max(cut.block, padded_breadth * channels), dtype)
     room = ow * shares + padded_height * padded_breadth * channels
     return cut, offsets, lines, blank, np.full(1, -np.inf, dtype), room
