@@ -31,7 +31,7 @@ MODULES = (
     "test_stored_relu", "test_spectral_norm", "test_conv_algorithms", "test_winograd", "test_gemm", "test_pool_layouts",
     "test_conv_plans", "test_conv_rule",
     "test_norm_layouts", "test_loss_kernels", "test_vector_math", "test_device", "test_edges", "test_threads",
-    "test_memory", "test_norm_plans", "test_norm_cells",
+    "test_memory", "test_norm_plans", "test_norm_cells", "test_winograd_plans",
 )  # fmt: skip
 SLOW = 1.0  # seconds; a slower item is left out
 Line = tuple[str, int]
