@@ -9,7 +9,8 @@ import oracles
 from kernel_arguments import CONV_TERMS, Call
 
 # x, out-channels, kernel, and the rest: more padding than the kernel covers, strides and dilations that differ and
-# leave pixels out, groups of one and of several channels, rows in several pieces, more channels than a tile has.
+# leave pixels out, groups of one and of several channels, rows in several pieces, more channels than a tile has, long
+# rows.
 CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[str, Any]], ...] = (
     ((2, 3, 9, 8), 10, (2, 1), {"padding": (3, 2)}),
     ((2, 4, 9, 8), 6, (2, 1), {"padding": (3, 2), "groups": 2}),
@@ -30,6 +31,9 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
     ((1, 9, 23, 30), 10, (4, 4), {"padding": 1, "stride": 2}),
     ((2, 7, 5, 9), 19, (1, 1), {}),
     ((2, 3, 8, 9), 4, (1, 1), {"padding": (1, 2)}),
+    ((2, 3, 5, 66), 5, (3, 3), {"padding": (2, 1)}),
+    ((1, 3, 7, 140), 4, (3, 3), {"padding": 1, "dilation": (1, 2)}),
+    ((1, 3, 8, 66), 4, (4, 4), {"padding": 1, "stride": 2}),
 )
 
 # Windows of 2x2 side by side, which have loops of their own: rows and columns left over, more than a vector of windows.
