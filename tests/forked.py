@@ -1,7 +1,7 @@
-"""Work on a list that several processes share, copies of this one."""
+"""Work in copies of this process: shares of a list, and what may kill its process."""
 
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 Thing = TypeVar("Thing")
@@ -26,3 +26,22 @@ def in_processes(jobs: int, work: Callable[[list[Thing]], Result], things: list[
     for child in children:
         child.join()
     return results
+
+
+def streamed(work: Callable[[], Iterator[Result]]) -> Iterator[Result]:
+    """What `work` yields in a copy of this process, one after the other, until it ends or its process dies."""
+    fork = multiprocessing.get_context("fork")
+    source, end = fork.Pipe(duplex=False)
+
+    def send() -> None:
+        for result in work():
+            end.send(result)
+
+    child = fork.Process(target=send)
+    child.start()
+    end.close()
+    try:
+        while True:
+            yield source.recv()
+    except EOFError:
+        child.join()

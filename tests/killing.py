@@ -1,11 +1,13 @@
 """One mutant after the other against the tests that run its lines, and the count of those that a test saw."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from battery import Item, Line, in_turn
+from forked import streamed
 from mutants import Mutant, applied, live_functions
 
 PATIENCE = 2.0  # seconds of processor time that one mutant may cost
@@ -27,6 +29,18 @@ class Score:
             self.broken | other.broken, self.seconds + other.seconds,
         )  # fmt: skip
 
+    def add(self, mutant: Mutant, verdict: "Verdict", progress: bool = False) -> None:
+        """Count a mutant, if it changes anything."""
+        if verdict.killed is None:
+            return
+        self.backward |= {mutant.id} if mutant.backward else set()
+        if verdict.killed:
+            self.killed.append(mutant.id)
+            return
+        self.lived[mutant.id] = mutant.change + verdict.note
+        if progress:
+            print(f"lives  {mutant.id}  {self.lived[mutant.id]}", flush=True)
+
     def row(self, chosen: Callable[[str], bool], reasons: dict[str, str]) -> dict[str, Any]:
         """Counts over the mutants whose id is chosen; `score` is raw: equivalent mutants count as survivors."""
         killed, lived = (sum(map(chosen, ids)) for ids in (self.killed, self.lived))
@@ -35,9 +49,24 @@ class Score:
         return {"mutants": killed + lived, "killed": killed, "survived": lived, "explained": explained, "score": score}
 
 
-def run(mutants: list[Mutant], table: dict[Line, list[Item]], progress: bool = False) -> Score:
+class Verdict(NamedTuple):
+    """Of one mutant: None if it changes nothing, else whether a test saw it; `note` is for one that nobody saw."""
+
+    killed: bool | None
+    note: str = ""
+
+
+def run(mutants: list[Mutant], table: dict[Line, list[Item]]) -> Score:
     """Each mutant in turn, against the items that run its lines, until one fails."""
     score, began = Score(), time.perf_counter()
+    for mutant, verdict in zip(mutants, verdicts(mutants, table), strict=True):
+        score.add(mutant, verdict)
+    score.seconds = time.perf_counter() - began
+    return score
+
+
+def verdicts(mutants: list[Mutant], table: dict[Line, list[Item]]) -> Iterator[Verdict]:
+    """One for each mutant."""
     last_killer: dict[str, Item] = {}
     known: dict[Any, list[Item]] = {}
     live = {path: live_functions(path) for path in {mutant.path for mutant in mutants}}
@@ -51,19 +80,14 @@ def run(mutants: list[Mutant], table: dict[Line, list[Item]], progress: bool = F
             with applied(mutant, live[mutant.path]) as changed:
                 killer = _killer(items) if changed else None
         except (SyntaxError, ValueError):  # not Python any more, or another set of closed-over variables
-            continue
+            changed = False
         if not changed:
-            continue
-        score.backward |= {mutant.id} if mutant.backward else set()
-        if killer is None:
-            score.lived[mutant.id] = mutant.change + ("" if items else "   (no test runs this line)")
-            if progress:
-                print(f"lives  {mutant.id}  {score.lived[mutant.id]}", flush=True)
+            yield Verdict(None)
+        elif killer is None:
+            yield Verdict(False, "" if items else "   (no test runs this line)")
         else:
-            score.killed.append(mutant.id)
             last_killer[function] = killer
-    score.seconds = time.perf_counter() - began
-    return score
+            yield Verdict(True)
 
 
 def _items(mutant: Mutant, table: dict[Line, list[Item]], known: dict[Any, list[Item]]) -> list[Item]:
@@ -86,10 +110,27 @@ def _killer(items: list[Item]) -> Item | None:
 
 
 def run_and_check(mutants: list[Mutant], table: dict[Line, list[Item]]) -> Score:
-    """The same, and what no mutant may leave behind."""
-    score = run(mutants, table, progress=True)
-    score.broken = polluted(table)
+    """The same in another process, which a mutant may kill by a crash; and what no mutant may leave behind."""
+    score, began, rest = Score(), time.perf_counter(), mutants
+    while rest:
+        judged = 0
+        for found in streamed(partial(_verdicts_and_check, rest, table)):
+            if isinstance(found, Verdict):
+                score.add(rest[judged], found, progress=True)
+                judged += 1
+            else:
+                score.broken |= found
+        if judged < len(rest):
+            score.add(rest[judged], Verdict(True))
+            judged += 1
+        rest = rest[judged:]
+    score.seconds = time.perf_counter() - began
     return score
+
+
+def _verdicts_and_check(mutants: list[Mutant], table: dict[Line, list[Item]]) -> Iterator[Verdict | dict[str, str]]:
+    yield from verdicts(mutants, table)
+    yield polluted(table)
 
 
 def polluted(table: dict[Line, list[Item]]) -> dict[str, str]:

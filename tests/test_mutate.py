@@ -1,6 +1,7 @@
 """The mutator: its faults are the ones it names, a weak test lets them live, and the code is restored afterwards."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from battery import Item, by_line, measured
-from killing import polluted, run
+from killing import polluted, run, run_and_check
 from mutants import Mutant, applied, live_functions, mutants_of
 
 HERE = Path(__file__).parent
@@ -136,6 +137,18 @@ def test_a_loop_without_end_is_a_kill(box: ModuleType) -> None:
     score = run(endless, table)
     assert (len(score.killed), score.lived) == (1, {})
     assert polluted(table) == {}
+
+
+def test_a_mutant_that_kills_its_process_is_killed_and_the_next_one_judged(box: ModuleType) -> None:
+    def test() -> None:
+        if (box.Box().backward(1, 2), box.Box().backward(-3.0, 5)) != (1, -3.0):
+            os._exit(1)
+
+    finite = [m for m in mutants(box) if "endless" not in m.id]
+    table = by_line(measured([Item("test#0", "test", test)], {box.__file__}))
+    found, known = run_and_check(finite, table), run(finite, by_line(items(box, weak=False)))
+    assert (sorted(found.killed), found.lived, found.broken) == (sorted(known.killed), known.lived, {})
+    assert len(found.killed) > 3
 
 
 def test_a_test_that_breaks_for_good_is_told() -> None:

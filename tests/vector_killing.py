@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from battery import Line, traced
-from killing import Score
+from killing import Score, Verdict
 from mutants import Mutant, applied, live_functions
 
 PATIENCE = 30  # seconds that a mutant may take
@@ -61,15 +61,8 @@ def run_apart(mutants: list[Mutant], table: list[Trial], progress: bool = False)
                 lives = changed and _lives(mine)
         except (SyntaxError, ValueError):  # not Python any more, or another set of closed-over variables
             continue
-        if not changed:
-            continue
-        score.backward |= {mutant.id} if mutant.backward else set()
-        if lives:
-            score.lived[mutant.id] = mutant.change + ("" if mine else "   (no micro-kernel runs this line)")
-            if progress:
-                print(f"lives  {mutant.id}  {score.lived[mutant.id]}", flush=True)
-        else:
-            score.killed.append(mutant.id)
+        note = "" if mine else "   (no micro-kernel runs this line)"
+        score.add(mutant, Verdict(None if not changed else not lives, note), progress)
     score.seconds = time.perf_counter() - began
     return score
 
