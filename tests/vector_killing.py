@@ -1,6 +1,6 @@
 """Mutants of the code that writes LLVM code, one process each: what it writes may crash.
 
-A micro-kernel is written, compiled and called with the arguments of test_micro_kernels.py, and held to its plain twin.
+A micro-kernel is written, compiled and called with the arguments of micro_arguments.py, and held to its plain twin.
 A process that fails, crashes or does not end has killed its mutant.
 """
 
