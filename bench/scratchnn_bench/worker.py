@@ -18,7 +18,7 @@ import numpy as np
 from scratchnn.errors import ScratchnnError
 from scratchnn.layer import Array
 from scratchnn_bench.catalogue import catalogue
-from scratchnn_bench.work import Case, How, Work, worst_error
+from scratchnn_bench.work import Case, How, Work, here, worst_error
 from scratchnn_kernels import TABLE, dispatch
 from scratchnn_kernels.dispatch import Kernel
 
@@ -136,11 +136,10 @@ def _torch(threads: int, how: How) -> Callable[[], Any]:
 
 def _on_gpu(how: How) -> Callable[[], Any]:
     """What waits for CuPy's kernels; with TF32 the tensor cores serve the products of float32 from now on."""
-    import cupy
-
     for versions in TABLE.values():
         if how.tf32 and "cuda_tf32" in versions:
             versions["cuda"] = _of_singles(versions["cuda_tf32"], versions["cuda"])
+    cupy: Any = dispatch.array_module(here(np.zeros(1), how))
     wait: Callable[[], Any] = cupy.cuda.runtime.deviceSynchronize
     return wait
 
