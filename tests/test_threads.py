@@ -22,11 +22,15 @@ window_loops = import_module("scratchnn_kernels.window_loops")
 parted = import_module("scratchnn_kernels.parted")
 
 
+def run(op: str, args: tuple[Any, ...], **options: Any) -> None:
+    """On copies: a kernel that writes to its arguments must not harm the tests that follow."""
+    getattr(kernels, op)(*deepcopy(args), **options)
+
+
 def served(op: str, call: Call) -> int:
     """In how many parts a call was done, by which loops its name says; none was asked for a piece before the first."""
-    given = deepcopy(call.args)  # a kernel that writes to its arguments must not harm the tests that follow
     with spied() as calls:
-        getattr(kernels, op)(*given, **call.options, impl="cpu")
+        run(op, call.args, impl="cpu", **call.options)
     (name, args), *more = calls
     assert not more
     counts = [a for a in args if type(a) is int]
@@ -84,7 +88,7 @@ def test_what_is_normalised_is_shared_by_its_kind(kind: str, op: str) -> None:
     call = norms()[op][[*NORMS].index(kind)]
     shares = {"members": "members", "blocks": "members", "rows": "rows"}
     with shared(2), spied() as calls:
-        getattr(kernels, op)(*call.args, **call.options, impl="cpu")
+        run(op, call.args, impl="cpu", **call.options)
     stem = "normalize" if op == "normalize" else "gradient"
     grad = "" if op == "normalize" else "_gradient"
     name = (
@@ -318,5 +322,5 @@ def test_work_is_counted_in_multiplications(i: int, monkeypatch: pytest.MonkeyPa
         return 1
 
     monkeypatch.setattr(threads, "parts", parts)
-    getattr(kernels, op)(*args, **options, impl=impl)
+    run(op, args, impl=impl, **options)
     assert (work, pieces) in asked
