@@ -22,9 +22,9 @@ window_loops = import_module("scratchnn_kernels.window_loops")
 parted = import_module("scratchnn_kernels.parted")
 
 
-def run(op: str, args: tuple[Any, ...], **options: Any) -> None:
+def run(op: str, args: tuple[Any, ...], **options: Any) -> Any:
     """On copies: a kernel that writes to its arguments must not harm the tests that follow."""
-    getattr(kernels, op)(*deepcopy(args), **options)
+    return getattr(kernels, op)(*deepcopy(args), **options)
 
 
 def served(op: str, call: Call) -> int:
@@ -116,7 +116,7 @@ def test_all_kernels_are_here() -> None:
 def test_threads_share_what_has_pieces_and_is_worth_it(i: int) -> None:
     """At least one operation a number, and not a thousand: so much work is worth a second thread, or is not."""
     op, call = TWO_PIECES[i]
-    results = getattr(kernels, op)(*call.args, **call.options, impl="reference")
+    results = run(op, call.args, impl="reference", **call.options)
     arrays = [a for a in (*call.args, *(results if isinstance(results, tuple) else [results])) if a is not None]
     size = max(a.size for a in arrays if isinstance(a, np.ndarray))
     for there, worth, expected in ((1, 0, 1), (3, 0, 2), (2, size, 2), (2, 1000 * size, 1)):
@@ -161,7 +161,7 @@ def test_windows_side_by_side_are_pooled_by_vectors(
     }
     for op, call in calls.items():
         with spied() as seen:
-            getattr(kernels, op)(*call.args, **call.options, impl="cpu")
+            run(op, call.args, impl="cpu", **call.options)
         assert [name.split(".")[0].endswith("_vectors") for name, _ in seen] == [vectors], op
 
 
