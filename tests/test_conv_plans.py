@@ -158,20 +158,16 @@ def is_copied(sizes: Any) -> bool:
 
 
 DEPTHWISE = {"stride": 1, "out": 6, "groups": 6, "last": False}
-
-
-@pytest.mark.parametrize(
+EVERY_CHANGE = pytest.mark.parametrize(
     ("change", "copied"),
     [
-        ({}, False),
-        ({"stride": 2}, True),
-        ({"stride": (1, 2)}, True),
-        ({"stride": (2, 1)}, False),
-        ({"out": 12}, True),
-        ({"groups": 3}, True),
-        ({"last": True}, True),
+        ({}, False), ({"stride": 2}, True), ({"stride": (1, 2)}, True), ({"stride": (2, 1)}, False),
+        ({"out": 12}, True), ({"groups": 3}, True), ({"last": True}, True),
     ],
-)
+)  # fmt: skip
+
+
+@EVERY_CHANGE
 @pytest.mark.parametrize("adjoint", [False, True])
 def test_planes_of_a_depthwise_convolution_are_read_in_place_whatever_the_padding(
     adjoint: bool, change: dict[str, Any], copied: bool
@@ -184,18 +180,7 @@ def test_planes_of_a_depthwise_convolution_are_read_in_place_whatever_the_paddin
     assert any(found.columns) is not copied
 
 
-@pytest.mark.parametrize(
-    ("change", "copied"),
-    [
-        ({}, False),
-        ({"stride": 2}, True),
-        ({"stride": (1, 2)}, True),
-        ({"stride": (2, 1)}, False),
-        ({"out": 12}, True),
-        ({"groups": 3}, True),
-        ({"last": True}, True),
-    ],
-)
+@EVERY_CHANGE
 def test_so_they_are_for_its_weights(change: dict[str, Any], copied: bool) -> None:
     asked = DEPTHWISE | change
     window, source = conv_window((3, 3), asked["stride"], 1, 1), Source(6, 9, 9, asked["last"])

@@ -5,6 +5,8 @@ from typing import Any
 
 from scratchnn_bench.workers import EAGER
 
+OURS = ("scratchnn", "numba-cuda")
+MARKS = {"channels-last": " CL", "TF32": " TF32", "numba-cuda": " Numba"}
 HEAD = (
     f"{'op':17} {'pass':8} {'shape':34} {'T':>1} {'ours us':>9} {'eager us':>9} {'best us':>9} {'x eager':>7} "
     f"{'x best':>6} {'GFLOP/s':>7} {'GB/s':>5} {'peak':>5} {'error':>7}"
@@ -14,11 +16,11 @@ HEAD = (
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     """The lines of scratchnn's rows, with the opponents' times; wrong rows come at the very end."""
     others = {(_key(row), row["impl"]): row["seconds"] for row in rows}
-    ours = [row for row in rows if row["impl"].startswith("scratchnn")]
+    ours = [row for row in rows if row["impl"].startswith(OURS)]
     yield HEAD
     for row in sorted(ours, key=lambda row: row["ratio_strongest"] or float("inf")):
-        layout = " CL" if "channels-last" in row["impl"] else " TF32" if "TF32" in row["impl"] else ""
-        name = f"{row['op']:17} {row['pass']:8} {row['shape'] + layout:34} {row['threads']}"
+        mark = next((mark for word, mark in MARKS.items() if word in row["impl"]), "")
+        name = f"{row['op']:17} {row['pass']:8} {row['shape'] + mark:34} {row['threads']}"
         if row["seconds"] is None:
             yield f"{name} WRONG: error {row['max_error']:.0e}"
             continue
@@ -28,7 +30,7 @@ def table(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
         speeds = f"{_number(row['gflops'], 7, 0)} {_number(row['gbytes'], 5, 1)} {row['share_of_peak']:5.0%}"
         yield f"{name} {times} {ratios} {speeds} {row['max_error']:7.0e}{'' if row['quiet'] else '  disturbed'}"
     for row in rows:
-        if row["seconds"] is None and not row["impl"].startswith("scratchnn"):
+        if row["seconds"] is None and not row["impl"].startswith(OURS):
             yield f"{' '.join(map(str, _key(row)))}: {row['impl']} is WRONG, error {row['max_error']:.0e}"
 
 

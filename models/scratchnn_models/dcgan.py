@@ -53,7 +53,7 @@ from scratchnn_models.results import Metric
 from scratchnn_models.run import Run
 
 NORMS = ("batch", "spectral", "none")
-JUDGES: dict[str, type[DigitJudge | GarmentJudge | FaceJudge]] = {
+JUDGES: dict[str, type[DigitJudge | FaceJudge]] = {
     "mnist": DigitJudge, "fashion_mnist": GarmentJudge, "faces": FaceJudge,
 }  # fmt: skip
 METRICS = (
