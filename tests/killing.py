@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
 
-from battery import Item, Line, in_turn
+from battery import Item, Line
 from forked import streamed
 from mutants import Mutant, applied, live_functions
+from turns import in_turn
 
 PATIENCE = 2.0  # seconds of processor time that one mutant may cost
 

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from played_cupy import ndarray, played
-from scratchnn_bench import against, cli, peak_gpu, worker, workers
+from scratchnn_bench import against, cli, peak_gpu, report, worker, workers
 from scratchnn_bench.catalogue import catalogue
 from scratchnn_bench.peak import Peak
 from scratchnn_bench.work import How, worst_error
@@ -77,6 +77,19 @@ def test_what_is_rounded_is_compared_with_what_is_rounded(tmp_path: Any) -> None
     assert found["scratchnn TF32"]["ratio_eager"] is None
     assert (found["scratchnn TF32"]["ratio_strongest"], found["scratchnn TF32"]["strongest"]) == (3.0, rounded)
     assert not {"scratchnn TF32", rounded} & rows("mse").keys(), "without products there is nothing to round"
+    assert any(" TF32 " in line for line in report.table([*found.values()]))
+
+
+def test_numba_s_kernels_are_compared_where_they_serve(tmp_path: Any) -> None:
+    running: Any = {OURS: Stand(1.0), "numba-cuda": Stand(2.0), EAGER: Stand(4.0)}
+    served = {}
+    for case in CASES.values():
+        rows = against.compare(case, running, against.Known(tmp_path, "cuda"), PEAK, 1, TINY)
+        if found := [row for row in rows if row["impl"] == "numba-cuda"]:
+            served[case.name] = found[0]["ratio_eager"]
+            assert any(" Numba " in line for line in report.table(rows))
+    assert set(served.values()) == {0.5}
+    assert {name.split()[0] + " " + name.split()[1] for name in served} == {"max_pool2d forward", "softmax forward"}
 
 
 def test_the_peaks_come_from_kernels_that_run(gpu: ModuleType) -> None:

@@ -10,6 +10,8 @@ import pytest
 from PIL import Image
 
 from model_laws import gradient_is_exact, same_seed_same_numbers_and_resumes, trains_by_command
+from scratchnn import Dropout
+from scratchnn.errors import ScratchnnError
 from scratchnn.layer import Layer
 from scratchnn.random import stream
 from scratchnn_models import gan, gan_pictures, parzen
@@ -108,6 +110,30 @@ def test_the_mean_of_the_generators_draws_the_images() -> None:
     task.net.settle(z)
     expected, _ = task.net.mean.forward(z, train=True)  # by the statistics of these very z
     np.testing.assert_allclose(task.net.decode(z), expected, rtol=0.02, atol=0.01)
+
+
+def test_r1_is_no_gradient_of_a_discriminator_with_dropout() -> None:
+    with pytest.raises(ScratchnnError, match="r1 takes the gradient of D as it is, without dropout"):
+        training(dropout=0.5)
+    dropped = [
+        layer.p for layer in training(r1=0.0, dropout=0.5).net.discriminator.layers if isinstance(layer, Dropout)
+    ]
+    assert dropped == [0.2, 0.5, 0.5], "the paper's"
+
+
+def test_r1_holds_the_discriminator_back() -> None:
+    """The penalty is logged, and a large one leaves D flat at real images; the rate ends near zero."""
+    free, held = training(r1=0.0), training(r1=1000.0)
+    penalties = [held.train_step(step)["r1"] for step in range(held.steps)]
+    assert all("r1" not in free.train_step(step) for step in range(free.steps))
+
+    def steepness(task: Training) -> float:
+        real, _ = task.batch(0)
+        scores, ctx = task.net.discriminator.forward(real)
+        return float(np.square(task.net.discriminator.backward(np.ones_like(scores), ctx)).sum())
+
+    assert 0 < penalties[-1] < penalties[0] and steepness(held) < 0.1 * steepness(free)
+    assert 0 < held.optimizers["generator"].lr < 0.1 * held.recipe.lr
 
 
 def test_same_seed_same_numbers_and_resuming() -> None:
