@@ -18,7 +18,7 @@ from scratchnn_bench.peak import Peak
 from scratchnn_bench.work import How, worst_error
 from scratchnn_bench.workers import EAGER, ON_GPU, OURS
 from scratchnn_kernels import TABLE
-from test_bench import TINY, Stand
+from test_bench_protocol import TINY, Stand
 
 CASES = {case.name: case for case in catalogue()}
 PEAK = Peak(1.0, "nothing", 10.0)
