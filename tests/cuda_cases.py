@@ -148,7 +148,7 @@ def tops() -> list[Case]:
     ties[2, ::7] = -0.0
     calls: list[tuple[Any, int, int]] = [(normal(3, 700), 5, 1), (normal(3, 700), 300, 1), (ties, 300, 1)]
     calls += [(ties, 12, 1), (ties[:, :40], 40, 1), (normal(2, 70, 3) * 1e-39, 31, 1), (normal(300, 2), 7, 0)]
-    return [Case(op, (x, k), {"axis": axis}) for op in ("topk", "topk_mask") for x, k, axis in calls]
+    return [Case(op, (x, k), {"axis": axis}) for op in ("topk", "k_sparse") for x, k, axis in calls]
 
 
 # Shape, axes, weight: batch norm in pieces, layer norm in shares, group norm, instance norm, a weight of another kind.

@@ -249,7 +249,7 @@ ARGUMENTS: dict[str, st.SearchStrategy[Call]] = {
     "pad2d": pads(backward=False),
     "pad2d_input_grad": pads(backward=True),
     "topk": top_ks(),
-    "topk_mask": top_ks(),
+    "k_sparse": top_ks(),
     "softmax_cross_entropy": cross_entropies(),
     "squared_error": losses(),
     "absolute_error": losses(),

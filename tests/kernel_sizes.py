@@ -186,7 +186,7 @@ LARGE: dict[str, st.SearchStrategy[Call]] = {
     "pad2d": pads(backward=False),
     "pad2d_input_grad": pads(backward=True),
     "topk": top_ks(),
-    "topk_mask": top_ks(),
+    "k_sparse": top_ks(),
     "sgd_update": updates(3, momentum=0.9),
     "adam_update": updates(4, step=2),
 }

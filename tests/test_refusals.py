@@ -91,7 +91,7 @@ BAD: list[tuple[Callable[[], Any], str]] = [
     (lambda: kernels.softmax_grad(X, X, axis=-5), "axis=-5; y is"),
     (lambda: kernels.softmax_cross_entropy(X[0, 0], np.zeros(5, int), label_smoothing=-0.5), "label_smoothing=-0.5"),
     (lambda: kernels.topk(X, 0), "k=0"),
-    (lambda: kernels.topk_mask(X, 6), "k=6"),
+    (lambda: kernels.k_sparse(X, 6), "k=6"),
     (lambda: kernels.normalize_grad(DY, X, X, (0,)), r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]"),
     (lambda: kernels.normalize_grad_jvp(DY, X, X, X, (0,)), r"dy is float64 \[2,4,3,3\]; the shape \[2,6,5,5\]"),
     (lambda: kernels.normalize_grad(X, X, X, (0,)), r"inv_std is float64 \[2,6,5,5\]; the shape \[1,6,5,5\]"),

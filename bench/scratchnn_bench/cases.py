@@ -102,7 +102,7 @@ def _dense(normal: Callable[..., Array]) -> list[KernelCase]:
         "absolute_error": ("256x1000", partial(k.absolute_error, codes, chances)),
         "binary_cross_entropy": ("256x1000", partial(k.binary_cross_entropy, codes, chances)),
         "topk": ("256x1000, k 25", partial(k.topk, codes, 25)),
-        "topk_mask": ("256x1000, k 25", partial(k.topk_mask, codes, 25)),
+        "k_sparse": ("256x1000, k 25", partial(k.k_sparse, codes, 25)),
     }
     return [KernelCase(op, shape, call) for op, (shape, call) in calls.items()]
 

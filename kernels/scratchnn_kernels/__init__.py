@@ -32,7 +32,7 @@ from scratchnn_kernels.pad2d import pad2d, pad2d_input_grad
 from scratchnn_kernels.resize2d import resize2d, resize2d_input_grad
 from scratchnn_kernels.softmax import softmax, softmax_cross_entropy, softmax_grad
 from scratchnn_kernels.threads import get_threads, set_threads
-from scratchnn_kernels.topk import topk, topk_mask
+from scratchnn_kernels.topk import k_sparse, topk
 from scratchnn_kernels.update import adam_update, sgd_update
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "gelu",
     "gelu_grad",
     "get_threads",
+    "k_sparse",
     "leaky_relu",
     "leaky_relu_grad",
     "linear",
@@ -92,6 +93,5 @@ __all__ = [
     "tanh",
     "tanh_grad",
     "topk",
-    "topk_mask",
     "transposed_size",
 ]

@@ -80,10 +80,14 @@ template <class T, class Use> __device__ void for_each(const T *x, int length, i
   }
 }
 
-template <class T> __global__ void topk_mask(const T *x, T *mask, int length, int k) {
+template <class T> __global__ void k_sparse(const T *x, T *y, T *mask, int length, int k) {
   x += blockIdx.x * length;
+  y += blockIdx.x * length;
   mask += blockIdx.x * length;
-  for_each(x, length, k, [&](int i, int place) { mask[i] = T(place >= 0); });
+  for_each(x, length, k, [&](int i, int place) {
+    y[i] = place >= 0 ? x[i] : T(0);
+    mask[i] = T(place >= 0);
+  });
 }
 
 // `chosen` holds k indices a row: the k largest, in the order in which they stand.

@@ -1,7 +1,7 @@
-"""The k largest along an axis, and the mask that keeps them.
+"""The k largest along an axis: by themselves, or where they stand, with zeros for the others.
 
     topk       values[..,r] = the r-th largest of x[..,:], index[..,r] where it stands
-    topk_mask  m[..,i] = 1 where x[..,i] is among the k largest, else 0
+    k_sparse   y[..,i] = x[..,i] and mask[..,i] = 1 where x[..,i] is among the k largest, else 0 and 0
 
 Of equal values the one with the lower index comes first (PyTorch promises no order). A NaN counts as the largest.
 """
@@ -22,11 +22,11 @@ def topk(x: Array, k: int, *, axis: int = -1, impl: str | None = None) -> tuple[
     return values, indices
 
 
-def topk_mask(x: Array, k: int, *, axis: int = -1, impl: str | None = None) -> Array:
-    """Ones at the k largest along `axis`, zeros elsewhere, in x's real precision and shape."""
+def k_sparse(x: Array, k: int, *, axis: int = -1, impl: str | None = None) -> tuple[Array, Array]:
+    """(y, mask) in x's shape: the k largest along `axis`, and ones in x's real precision; zeros elsewhere."""
     _check_k(x, k, axis)
-    mask: Array = choose("topk_mask", impl, x)(x, k, axis)
-    return mask
+    y, mask = choose("k_sparse", impl, x)(x, k, axis)
+    return y, mask
 
 
 def _check_k(x: Array, k: int, axis: int) -> None:
@@ -47,11 +47,11 @@ def _topk_reference(x: Array, k: int, axis: int) -> tuple[Array, Array]:
     return xp.take_along_axis(x, indices, axis=axis), indices
 
 
-def _topk_mask_reference(x: Array, k: int, axis: int) -> Array:
+def _k_sparse_reference(x: Array, k: int, axis: int) -> tuple[Array, Array]:
     xp = array_module(x)
     mask: Array = xp.zeros(x.shape, x.real.dtype)
     xp.put_along_axis(mask, _topk_reference(x, k, axis)[1], 1, axis=axis)
-    return mask
+    return xp.where(mask > 0, x, xp.zeros_like(x)), mask  # not x * mask: an inf times 0 is a NaN
 
 
 # --- CPU: a threshold by bisection; `topk_cpu` holds the loops, and imports Numba ---
@@ -70,15 +70,19 @@ def _topk_cpu(x: Array, k: int, axis: int) -> tuple[Array, Array]:
     return _restored(values, x, axis), _restored(indices, x, axis)
 
 
-def _topk_mask_cpu(x: Array, k: int, axis: int) -> Array:
+def _k_sparse_cpu(x: Array, k: int, axis: int) -> tuple[Array, Array]:
     topk_cpu = jitted("topk_cpu")
     rows, keys, count = _rows(x, axis)
-    mask = memory.empty(rows.shape, x.dtype)
+    y, mask = memory.empty(rows.shape, x.dtype), memory.empty(rows.shape, x.dtype)
     if count == 1:
-        topk_cpu.mask_rows(rows, k, mask, keys[0], 0, len(rows))
+        topk_cpu.sparse_rows(rows, k, y, mask, keys[0], 0, len(rows))
     else:
-        topk_cpu.mask_rows_threaded(rows, k, mask, keys, count)
-    found = _restored(mask, x, axis)
+        topk_cpu.sparse_rows_threaded(rows, k, y, mask, keys, count)
+    return _like(x, _restored(y, x, axis)), _like(x, _restored(mask, x, axis))
+
+
+def _like(x: Array, found: Array) -> Array:
+    """The same in the memory order of x."""
     if found.strides == x.strides or (x.flags.c_contiguous and found.flags.c_contiguous):
         return found
     y = memory.empty_like(x)
@@ -103,4 +107,4 @@ def _restored(rows: Array, x: Array, axis: int) -> Array:
 
 
 register("topk", reference=_topk_reference, cpu=_topk_cpu, cuda=cuda.topk)
-register("topk_mask", reference=_topk_mask_reference, cpu=_topk_mask_cpu, cuda=cuda.topk_mask)
+register("k_sparse", reference=_k_sparse_reference, cpu=_k_sparse_cpu, cuda=cuda.k_sparse)

@@ -58,20 +58,28 @@ def _threshold(keys: Array, k: int) -> tuple[Number, int]:
 
 
 @compiled
-def mask_rows(x: Array, k: int, mask: Array, keys: Array, first: int, last: int) -> None:
-    """Ones at the k largest of the rows first to last; keys is room for one row."""
+def _keep(x: Array, keys: Array, threshold: Number, y: Array, mask: Array) -> None:
+    """The numbers whose keys reach the threshold, and ones there."""
+    wide()
     zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(x.size):
+        reaches = keys[i] >= threshold
+        y[i] = x[i] if reaches else zero
+        mask[i] = one if reaches else zero
+
+
+@compiled
+def sparse_rows(x: Array, k: int, y: Array, mask: Array, keys: Array, first: int, last: int) -> None:
+    """The k largest of the rows first to last and ones there, zeros elsewhere; keys is room for one row."""
     for n in range(first, last):
         _fill_keys(x[n], keys)
         threshold, count = _threshold(keys, k)
-        row = mask[n]
-        for i in range(keys.size):
-            row[i] = one if keys[i] >= threshold else zero
+        _keep(x[n], keys, threshold, y[n], mask[n])
         i = keys.size
         while count > k:  # of equal numbers the lower index comes first: take the last ones out
             i -= 1
             if keys[i] == threshold:
-                row[i] = zero
+                y[n, i] = mask[n, i] = 0
                 count -= 1
 
 
@@ -150,10 +158,10 @@ def _sort(keys: Array, room: Array) -> None:
 
 
 @threaded
-def mask_rows_threaded(x: Array, k: int, mask: Array, keys: Array, parts: int) -> None:
+def sparse_rows_threaded(x: Array, k: int, y: Array, mask: Array, keys: Array, parts: int) -> None:
     for part in prange(parts):
         first, last = bounds(part, parts, len(x))
-        mask_rows(x, k, mask, keys[part], first, last)
+        sparse_rows(x, k, y, mask, keys[part], first, last)
 
 
 @threaded

@@ -6,7 +6,7 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.cuda import Source, contiguous, empty
 from scratchnn_kernels.dispatch import array_module
 
-SOURCE = Source(__file__, "topk.cu", ("topk<{T}>", "topk_mask<{T}>"))
+SOURCE = Source(__file__, "topk.cu", ("topk<{T}>", "k_sparse<{T}>"))
 THREADS = 256
 
 
@@ -19,11 +19,11 @@ def topk(x: Array, k: int, axis: int) -> tuple[Array, Array]:
     return _restored(values, x, axis), _restored(indices, x, axis)
 
 
-def topk_mask(x: Array, k: int, axis: int) -> Array:
+def k_sparse(x: Array, k: int, axis: int) -> tuple[Array, Array]:
     rows = _rows(x, axis)
-    mask = empty(rows.shape, x)
-    SOURCE.launch("topk_mask<{T}>", (len(rows),), (THREADS,), rows, mask, rows.shape[1], k)
-    return _restored(mask, x, axis)
+    y, mask = empty(rows.shape, x), empty(rows.shape, x)
+    SOURCE.launch("k_sparse<{T}>", (len(rows),), (THREADS,), rows, y, mask, rows.shape[1], k)
+    return _restored(y, x, axis), _restored(mask, x, axis)
 
 
 def _rows(x: Array, axis: int) -> Array:

@@ -167,7 +167,7 @@ def _rows(numbers: Callable[..., Array], rows: int, length: int) -> Iterator[Cal
     for op in ("squared_error", "absolute_error", "binary_cross_entropy"):
         yield Call(op, (x, abs(x) % 1), {})
     yield Call("topk", (x, 5), {})
-    yield Call("topk_mask", (x, 5), {})
+    yield Call("k_sparse", (x, 5), {})
     weight = numbers(length, length)
     yield Call("linear", (x, weight), {})
     yield Call("linear_input_grad", (x, weight), {})
