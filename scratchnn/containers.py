@@ -9,13 +9,14 @@ from scratchnn.conv2d import Conv2d
 from scratchnn.conv_transpose2d import ConvTranspose2d
 from scratchnn.layer import Array, Context, Layer, Tangent, add
 from scratchnn.linear import Linear
+from scratchnn.pooling import MaxPool2d
 from scratchnn_kernels import check
 
-SUMS = (Conv2d, ConvTranspose2d, Linear)  # can store their positive part; a subclass may compute something else
+STORE_POSITIVE = (Conv2d, ConvTranspose2d, Linear, MaxPool2d)  # a subclass may compute something else
 
 
 class Sequential(Layer):
-    """One layer after the other. A ReLU after a convolution or a Linear is computed as their sums are stored."""
+    """One layer after the other. A ReLU after a convolution, a Linear or a MaxPool2d is taken as they store."""
 
     def __init__(self, *layers: Layer) -> None:
         self.layers = layers
@@ -25,7 +26,7 @@ class Sequential(Layer):
         layers = iter(range(len(self.layers)))
         for i in layers:
             layer = self.layers[i]
-            if type(layer) in SUMS and i + 1 < len(self.layers) and type(self.layers[i + 1]) is ReLU:
+            if type(layer) in STORE_POSITIVE and i + 1 < len(self.layers) and type(self.layers[i + 1]) is ReLU:
                 x, ctx = layer.forward_relu(x)  # type: ignore[attr-defined]
                 ctxs += [ctx, x]  # a ReLU keeps its result
                 next(layers)

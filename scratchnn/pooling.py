@@ -30,6 +30,11 @@ class MaxPool2d(Layer):
         y, winners = kernels.max_pool2d(x, **self.geometry, index_type=np.int32)  # half the memory of int64
         return y, (winners, x.shape[2:])
 
+    def forward_relu(self, x: Array) -> tuple[Array, Context]:
+        """max(y, 0), taken as the winners are stored."""
+        y, winners = kernels.max_pool2d(x, **self.geometry, index_type=np.int32, relu=True)
+        return y, (winners, x.shape[2:])
+
     def backward(self, dy: Array, ctx: Context) -> Array:
         winners, size = ctx
         return kernels.max_pool2d_scatter(dy, winners, size)

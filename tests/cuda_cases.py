@@ -105,6 +105,7 @@ def pools() -> list[Case]:
     cases = [Case("max_pool2d", (x,), o) for x in (ties, normal(2, 3, 13, 11)) for o in (few, many)]
     cases += [Case("max_pool2d", (ties,), many | {"index_type": t}) for t in (np.int32, np.int16)]
     cases += [Case("max_pool2d", (normal(3, 2, 9, 9),), few | {"index_type": np.int8})]
+    cases += [Case("max_pool2d", (x,), many | {"relu": True}) for x in (ties - 1, -abs(normal(1, 2, 5, 5)))]
     for index_type in (np.int64, np.int32, np.int16):
         winners = rng.integers(0, 13 * 11, (2, 3, 7, 10)).astype(index_type)
         cases += [Case("max_pool2d_scatter", (normal(2, 3, 7, 10), winners, (13, 11)))]

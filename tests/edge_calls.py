@@ -97,6 +97,7 @@ def _max_pools() -> list[Call]:
         special = rng.choice([np.nan, np.inf, -np.inf, 0.0, 1.0, 2.0], shape)
         few = rng.integers(-1, 2, shape).astype(float)
         calls += [Call((x,), options) for x in (numbers(*shape), few, special, np.full(shape, -np.inf))]
+        calls += [Call((x,), options | {"relu": True}) for x in (few, special)]
     return calls
 
 

@@ -1,4 +1,4 @@
-"""Sums that are stored as their positive part: the same numbers as a ReLU afterwards."""
+"""Results that are stored as their positive part: the same numbers as a ReLU afterwards."""
 
 from typing import Any
 
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import scratchnn_kernels as kernels
 from compare import assert_bits, assert_close
-from kernel_arguments import arguments
-from scratchnn import Conv2d, ConvTranspose2d, Layer, Linear, ReLU, Sequential, Tanh
+from edge_calls import turned
+from kernel_arguments import Call, arguments
+from scratchnn import Conv2d, ConvTranspose2d, Layer, Linear, MaxPool2d, ReLU, Sequential, Tanh
 from scratchnn_kernels import TABLE
 from test_kernels import TOLERANCE, floats
 
@@ -72,8 +73,22 @@ def test_a_linear_map(impl: str, rows: int, inner: int, outs: int) -> None:
 
 
 @pytest.mark.parametrize("impl", ["reference", "cpu"])
+@given(call=arguments("max_pool2d", "cpu"), dtype=floats, channels_last=st.booleans())
+def test_the_winners_of_windows(impl: str, call: Call, dtype: Any, channels_last: bool) -> None:
+    """Their indices stay: a window without a positive number has a winner, too."""
+    (x,) = call.cast(dtype).args
+    x = turned(x) if channels_last else x
+    y, winners = kernels.max_pool2d(x, **call.options, impl=impl)
+    positive, places = kernels.max_pool2d(x, **call.options, relu=True, impl=impl)
+    assert_bits(positive, kernels.relu(y), "y")
+    assert_bits(places, winners, "the indices")
+
+
+@pytest.mark.parametrize("impl", ["reference", "cpu"])
 def test_a_nan_stays(impl: str) -> None:
     x = np.full((1, 3), np.nan)
+    for window in (1, 2, 3):
+        assert np.isnan(kernels.max_pool2d(np.full((1, 1, 6, 6), np.nan), window, relu=True, impl=impl)[0]).all()
     assert np.isnan(kernels.linear(x, np.ones((2, 3)), relu=True, impl=impl)).all()
     assert np.isnan(kernels.conv2d(x[..., None, None], np.ones((2, 3, 1, 1)), relu=True, impl=impl)).all()
 
@@ -85,6 +100,8 @@ LAYERS = [
     (ConvTranspose2d(3, 5, 3, bias=False, rng=np.random.default_rng(0)), (2, 3, 6, 7)),
     (Linear(7, 5, rng=np.random.default_rng(0)), (2, 7)),
     (Linear(7, 5, bias=False, rng=np.random.default_rng(0)), (2, 7)),
+    (MaxPool2d(2), (2, 3, 6, 7)),
+    (MaxPool2d(3, stride=2), (2, 3, 6, 7)),
 ]
 
 

@@ -25,7 +25,7 @@ def serve() -> None:
     TABLE["max_pool2d"]["cuda"], TABLE["softmax"]["cuda"] = max_pool2d, softmax
 
 
-def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Array, Array]:
+def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike, relu: bool) -> tuple[Array, Array]:
     """y and the indices of its winners, as ours."""
     n, c, h, w = x.shape
     shape = (n, c, *window.output_size((h, w)))
@@ -33,7 +33,7 @@ def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Arr
     (top, _), (left, _) = window.padding
     taps = (*window.kernel, *window.stride, top, left, *window.dilation)
     flat = [a.reshape(n * c, *a.shape[2:]) for a in (contiguous(x), y, indices)]
-    pool[-(-y.size // POOL_THREADS), POOL_THREADS](*flat, *taps)
+    pool[-(-y.size // POOL_THREADS), POOL_THREADS](*flat, *taps, relu)
     return y, indices
 
 
@@ -50,7 +50,7 @@ def softmax(x: Array, axis: int) -> Array:
 
 @cuda.jit
 def pool(
-    x: Any, y: Any, indices: Any, kh: int, kw: int, s: int, t: int, top: int, left: int, d: int, e: int
+    x: Any, y: Any, indices: Any, kh: int, kw: int, s: int, t: int, top: int, left: int, d: int, e: int, relu: bool
 ) -> None:  # fmt: skip
     """x [P,H,W] -> y and indices [P,OH,OW], one thread an output."""
     i = cuda.grid(1)
@@ -70,7 +70,7 @@ def pool(
             value = x[p, u, v]
             if winner < 0 or value > best or (value != value and best == best):
                 best, winner = value, u * x.shape[2] + v
-    y[p, row, col], indices[p, row, col] = best, winner
+    y[p, row, col], indices[p, row, col] = 0 if relu and best <= 0 else best, winner
 
 
 @cache

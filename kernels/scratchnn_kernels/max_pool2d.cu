@@ -3,7 +3,7 @@
 // would have to wait for the device.
 #include "common.cuh"
 
-struct Pooling { int planes, height, width, out_height, out_width, k, l, s, t, top, left, d, e; };
+struct Pooling { int planes, height, width, out_height, out_width, k, l, s, t, top, left, d, e, relu; };
 
 template <class T, class I> __global__ void max_pool(const T *x, T *y, I *index, Pooling p) {
   int cell = thread_of_grid();
@@ -23,7 +23,7 @@ template <class T, class I> __global__ void max_pool(const T *x, T *y, I *index,
         winner = u * p.width + v;
       }
     }
-  y[cell] = best;
+  y[cell] = p.relu && best <= 0 ? T(0) : best;
   index[cell] = winner;
 }
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from scratchnn_kernels import check
 from scratchnn_kernels import max_pool_cpu as cpu
 from scratchnn_kernels import max_pool_cuda as cuda
+from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array, KernelError
 from scratchnn_kernels.dispatch import array_module, choose, register
 from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
@@ -23,13 +24,16 @@ from scratchnn_kernels.geometry import Pair, Window, pool_window, windows
 
 def max_pool2d(
     x: Array, kernel_size: Pair, *, stride: Pair | None = None, padding: Pair = 0, dilation: Pair = 1,
-    ceil_mode: bool = False, index_type: npt.DTypeLike = np.int64, impl: str | None = None,
+    ceil_mode: bool = False, index_type: npt.DTypeLike = np.int64, relu: bool = False, impl: str | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """x [N,C,H,W] -> (y [N,C,OH,OW], indices [N,C,OH,OW] into the H*W cells of each plane, int64 unless told)."""
+    """x [N,C,H,W] -> (y [N,C,OH,OW], indices [N,C,OH,OW] into the H*W cells of each plane, int64 unless told).
+
+    With `relu`, max(y, 0); the indices stay those of the winners.
+    """
     check.floating("x", x, "NCHW")
     window = pool_window(kernel_size, stride, padding, dilation, ceil_mode)
     _check_reach(window, x)
-    y, indices = choose("max_pool2d", impl, x)(x, window, index_type)
+    y, indices = choose("max_pool2d", impl, x)(x, window, index_type, relu)
     return y, indices
 
 
@@ -96,7 +100,9 @@ def _flat(planes: Array) -> Array:
 # --- reference ---
 
 
-def _max_pool2d_reference(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Array, Array]:
+def _max_pool2d_reference(
+    x: Array, window: Window, index_type: npt.DTypeLike, relu: bool
+) -> tuple[Array, Array]:  # fmt: skip
     xp = array_module(x)
     view = windows(x, window, fill=-np.inf)
     n, c, oh, ow, k, l = view.shape
@@ -109,7 +115,8 @@ def _max_pool2d_reference(x: Array, window: Window, index_type: npt.DTypeLike) -
     (s, t), (d, e), ((top, _), (left, _)) = window.stride, window.dilation, window.padding
     u = xp.arange(oh)[:, None] * s + tap // l * d - top
     v = xp.arange(ow) * t + tap % l * e - left
-    return y, (u * x.shape[3] + v).astype(index_type, copy=False)
+    indices = (u * x.shape[3] + v).astype(index_type, copy=False)
+    return positive(y, impl="reference") if relu else y, indices
 
 
 def _gather_reference(plane: Array, indices: Array) -> Array:

@@ -11,33 +11,33 @@ from scratchnn_kernels.geometry import Window
 SIDE_BY_SIDE = (2, 2), (2, 2), ((0, 0), (0, 0)), (1, 1)  # windows of 2x2 that do not overlap
 
 
-def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Array, Array]:
+def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike, relu: bool) -> tuple[Array, Array]:
     """y and indices in the memory order of x."""
     n, c, h, w = x.shape
     oh, ow = window.output_size((h, w))
     last = memory.channels_last(x)
     shape = (n, oh, ow, c) if last else (n, c, oh, ow)
     y, indices = memory.empty(shape, x.dtype), memory.empty(shape, index_type)
-    given = _in_order(x, last)
+    given, floor = _in_order(x, last), x.dtype.type(0 if relu else -np.inf)
     if window[:4] == SIDE_BY_SIDE and 2 * oh <= h and 2 * ow <= w:
-        _pool_2x2(given, y, indices, last)
+        _pool_2x2(given, floor, y, indices, last)
     else:
-        _pool(given, window, y, indices, last)
+        _pool(given, window, floor, y, indices, last)
     return (y.transpose(0, 3, 1, 2), indices.transpose(0, 3, 1, 2)) if last else (y, indices)
 
 
-def _pool_2x2(x: Array, y: Array, indices: Array, last: bool) -> None:
+def _pool_2x2(x: Array, floor: float, y: Array, indices: Array, last: bool) -> None:
     vectors = jitted("max_pool_vectors")
     total = y.shape[0] * y.shape[1]  # rows of images, or planes
     parts = threads.parts(x.size, total)
     if parts == 1:
-        (vectors.images_2x2 if last else vectors.planes_2x2)(x, y, indices, 0, total)
+        (vectors.images_2x2 if last else vectors.planes_2x2)(x, floor, y, indices, 0, total)
     else:
         threaded = jitted("max_pool_threaded")
-        (threaded.images_2x2 if last else threaded.planes_2x2)(x, y, indices, total, parts)
+        (threaded.images_2x2 if last else threaded.planes_2x2)(x, floor, y, indices, total, parts)
 
 
-def _pool(x: Array, window: Window, y: Array, indices: Array, last: bool) -> None:
+def _pool(x: Array, window: Window, floor: float, y: Array, indices: Array, last: bool) -> None:
     loops = jitted("max_pool_loops")
     threaded = jitted("max_pool_threaded")
     (top, _), (left, _) = window.padding
@@ -47,9 +47,9 @@ def _pool(x: Array, window: Window, y: Array, indices: Array, last: bool) -> Non
     found, places = y.reshape(shape), indices.reshape(shape)
     parts = threads.parts(x.size, shape[0])
     if parts == 1:
-        (loops.images if last else loops.planes)(given, taps, found, places, 0, shape[0])
+        (loops.images if last else loops.planes)(given, taps, floor, found, places, 0, shape[0])
     else:
-        (threaded.images if last else threaded.planes)(given, taps, found, places, parts)
+        (threaded.images if last else threaded.planes)(given, taps, floor, found, places, parts)
 
 
 def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:

@@ -14,17 +14,17 @@ SOURCE = Source(
     __file__, "max_pool2d.cu",
     tuple(f"{name}<{{T}}, {index}>" for name in ("max_pool", "gather", "scatter") for index in INDICES.values()),
 )  # fmt: skip
-POOLING = struct("planes height width out_height out_width k l s t top left d e")
+POOLING = struct("planes height width out_height out_width k l s t top left d e relu")
 SPAN_BYTES, SHARED_BYTES = 8, 48 << 10
 
 
-def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike) -> tuple[Array, Array]:
+def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike, relu: bool) -> tuple[Array, Array]:
     n, c, h, w = x.shape
     shape = (n, c, *window.output_size((h, w)))
     y, index = empty(shape, x), empty(shape, x, index_type)
     (top, _), (left, _) = window.padding
     taps = (*window.kernel, *window.stride, top, left, *window.dilation)
-    pooling = np.array([(n * c, h, w, *shape[2:], *taps)], POOLING)
+    pooling = np.array([(n * c, h, w, *shape[2:], *taps, relu)], POOLING)
     SOURCE.each(f"max_pool<{{T}}, {INDICES[index.dtype]}>", y.size, contiguous(x), y, index, pooling)
     return y, index
 

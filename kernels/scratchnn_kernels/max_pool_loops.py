@@ -15,8 +15,8 @@ Taps = tuple[int, int, int, int, int, int, int, int]  # kernel, stride, (top, le
 
 
 @jit
-def planes(x: Array, taps: Taps, y: Array, indices: Array, first: int, last: int) -> None:
-    """The planes first to last of x [P,H,W] -> y and indices [P,OH,OW], any window.
+def planes(x: Array, taps: Taps, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
+    """The planes first to last of x [P,H,W] -> y, at least `floor`, and indices [P,OH,OW], any window.
 
     For each row of windows first down the columns, then across them, so that both run along memory. Of equals in
     different columns the one with the smaller index wins: that is the first, row by row.
@@ -43,6 +43,7 @@ def planes(x: Array, taps: Taps, y: Array, indices: Array, first: int, last: int
                 if begin < end:
                     across = slice(v + begin * t, v + (end - 1) * t + 1, t)
                     _across(column[across], place[across], best[begin:end], winner[begin:end])
+            _raise(best, floor)
 
 
 @jit
@@ -73,8 +74,15 @@ def _across(column: Array, place: Array, best: Array, winner: Array) -> None:
 
 
 @jit
-def images(x: Array, taps: Taps, y: Array, indices: Array, first: int, last: int) -> None:
-    """The rows first to last of all images x [N,H,W,C] -> y and indices [N*OH,OW,C]."""
+def _raise(best: Array, floor: float) -> None:
+    """max(best, floor), where a NaN stays."""
+    for j in range(best.size):
+        best[j] = floor if best[j] <= floor else best[j]
+
+
+@jit
+def images(x: Array, taps: Taps, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
+    """The rows first to last of all images x [N,H,W,C] -> y, at least `floor`, and indices [N*OH,OW,C]."""
     kh, kw, s, t, top, left, d, e = taps
     h, w, channels = x.shape[1:]
     rows = len(y) // len(x)
@@ -102,6 +110,7 @@ def images(x: Array, taps: Taps, y: Array, indices: Array, first: int, last: int
                         wins = (value > found) | ((value != value) & (found == found))
                         best[c] = value if wins else found
                         winner[c] = place if wins else winner[c]
+            _raise(best, floor)
 
 
 @jit

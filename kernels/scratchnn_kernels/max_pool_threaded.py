@@ -14,31 +14,31 @@ jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True, parallel=True
 
 
 @jit
-def planes(x: Array, taps: Taps, y: Array, indices: Array, parts: int) -> None:
+def planes(x: Array, taps: Taps, floor: float, y: Array, indices: Array, parts: int) -> None:
     for part in numba.prange(parts):
         first, last = bounds(part, parts, len(x))
-        loops.planes(x, taps, y, indices, first, last)
+        loops.planes(x, taps, floor, y, indices, first, last)
 
 
 @jit
-def images(x: Array, taps: Taps, y: Array, indices: Array, parts: int) -> None:
+def images(x: Array, taps: Taps, floor: float, y: Array, indices: Array, parts: int) -> None:
     for part in numba.prange(parts):
         first, last = bounds(part, parts, len(y))
-        loops.images(x, taps, y, indices, first, last)
+        loops.images(x, taps, floor, y, indices, first, last)
 
 
 @jit
-def planes_2x2(x: Array, y: Array, indices: Array, total: int, parts: int) -> None:
+def planes_2x2(x: Array, floor: float, y: Array, indices: Array, total: int, parts: int) -> None:
     for part in numba.prange(parts):
         first, last = bounds(part, parts, total)
-        vectors.planes_2x2(x, y, indices, first, last)
+        vectors.planes_2x2(x, floor, y, indices, first, last)
 
 
 @jit
-def images_2x2(x: Array, y: Array, indices: Array, total: int, parts: int) -> None:
+def images_2x2(x: Array, floor: float, y: Array, indices: Array, total: int, parts: int) -> None:
     for part in numba.prange(parts):
         first, last = bounds(part, parts, total)
-        vectors.images_2x2(x, y, indices, first, last)
+        vectors.images_2x2(x, floor, y, indices, first, last)
 
 
 @jit

@@ -61,6 +61,11 @@ class _Winners(Windows):
             values, places = [[*column] for column in zip(*pairs, strict=True)]
         return values[0], places[0]
 
+    def raised(self, value: Any, floor: Any) -> Any:
+        """max(value, floor), where a NaN stays."""
+        least = self.spread(floor)
+        return self.b.select(self.b.fcmp_ordered("<=", value, least), least, value)
+
     def shares(self, value: Any, place: Any, cells: list[Any]) -> tuple[list[Any], Any]:
         """What each of the four cells gets of a window's gradient, and in which lanes none of them is its place."""
         here = [self.b.icmp_signed("==", place, cell) for cell in cells]
@@ -74,12 +79,12 @@ class _Winners(Windows):
 
 @intrinsic
 def _pick_columns(
-    typing: Any, x: Any, begin: Any, width: Any, y: Any, indices: Any, out: Any, count: Any, corner: Any
+    typing: Any, x: Any, begin: Any, width: Any, floor: Any, y: Any, indices: Any, out: Any, count: Any, corner: Any
 ) -> Any:  # fmt: skip
-    """y and indices from element `out` on: windows in rows of `width` cells, the first at element `begin` of x."""
+    """y, at least `floor`, and indices from element `out` on: windows in rows of `width` cells, from `begin` of x."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        x_, begin_, width_, y_, indices_, out_, count_, corner_ = args
+        x_, begin_, width_, floor_, y_, indices_, out_, count_, corner_ = args
         code = _Winners(context, builder, x, indices)
         four, cells = [], builder.mul(count_, I64(2))
         for start in (begin_, builder.add(begin_, width_)):
@@ -87,32 +92,33 @@ def _pick_columns(
         value, place = code.largest(four, code.cells(width_, 2))
         place = builder.add(place, code.spread_place(corner_))
         mask = code.mask(count_)
-        code.store_vector(value, code.at(y, y_, out_), mask)
+        code.store_vector(code.raised(value, floor_), code.at(y, y_, out_), mask)
         code.store_places(place, code.at(indices, indices_, out_), mask)
         return context.get_dummy_value()
 
-    return types.void(x, types.intp, types.intp, y, indices, types.intp, types.intp, types.intp), codegen
+    return types.void(x, types.intp, types.intp, x.dtype, y, indices, *[types.intp] * 3), codegen
 
 
 @intrinsic
 def _pick_channels(
-    typing: Any, x: Any, begin: Any, width: Any, channels: Any, y: Any, indices: Any, out: Any, count: Any, corner: Any
+    typing: Any, x: Any, begin: Any, width: Any, channels: Any, floor: Any, y: Any, indices: Any, out: Any, count: Any,
+    corner: Any,
 ) -> Any:  # fmt: skip
     """The same for `count` channels of one window."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        x_, begin_, width_, channels_, y_, indices_, out_, count_, corner_ = args
+        x_, begin_, width_, channels_, floor_, y_, indices_, out_, count_, corner_ = args
         code = _Winners(context, builder, x, indices)
         mask = code.mask(count_)
         places = square(builder, begin_, width_, channels_)
         four = [code.load_vector(code.at(x, x_, place), mask) for place in places]
         value, place = code.largest(four, code.cells(width_, 0))
         place = builder.add(place, code.spread_place(corner_))
-        code.store_vector(value, code.at(y, y_, out_), mask)
+        code.store_vector(code.raised(value, floor_), code.at(y, y_, out_), mask)
         code.store_places(place, code.at(indices, indices_, out_), mask)
         return context.get_dummy_value()
 
-    return types.void(x, types.intp, types.intp, types.intp, y, indices, *[types.intp] * 3), codegen
+    return types.void(x, *[types.intp] * 3, x.dtype, y, indices, *[types.intp] * 3), codegen
 
 
 @intrinsic
@@ -159,8 +165,8 @@ def _put_channels(
 
 
 @jit
-def planes_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> None:
-    """The planes first to last of x [N,C,H,W] -> y and indices [N,C,OH,OW]."""
+def planes_2x2(x: Array, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
+    """The planes first to last of x [N,C,H,W] -> y, at least `floor`, and indices [N,C,OH,OW]."""
     h, w, rows, columns = x.shape[2], x.shape[3], y.shape[2], y.shape[3]
     step = lanes(x)
     for p in range(first, last):
@@ -168,12 +174,12 @@ def planes_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> Non
             corner, out = 2 * i * w, (p * rows + i) * columns
             for j in range(0, columns, step):
                 begin = p * h * w + corner + 2 * j
-                _pick_columns(x, begin, w, y, indices, out + j, columns - j, corner + 2 * j)
+                _pick_columns(x, begin, w, floor, y, indices, out + j, columns - j, corner + 2 * j)
 
 
 @jit
-def images_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> None:
-    """The rows first to last of all images x [N,H,W,C] -> y and indices [N,OH,OW,C]."""
+def images_2x2(x: Array, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
+    """The rows first to last of all images x [N,H,W,C] -> y, at least `floor`, and indices [N,OH,OW,C]."""
     h, w, channels, rows, columns = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2]
     step = lanes(x)
     for row in range(first, last):
@@ -182,7 +188,7 @@ def images_2x2(x: Array, y: Array, indices: Array, first: int, last: int) -> Non
             corner, out = 2 * i * w + 2 * j, (row * columns + j) * channels
             begin = (n * h * w + corner) * channels
             for c in range(0, channels, step):
-                _pick_channels(x, begin + c, w, channels, y, indices, out + c, channels - c, corner)
+                _pick_channels(x, begin + c, w, channels, floor, y, indices, out + c, channels - c, corner)
 
 
 @jit
