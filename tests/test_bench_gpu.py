@@ -12,7 +12,18 @@ import pytest
 from typer.testing import CliRunner
 
 from played_cupy import ndarray, played
-from scratchnn_bench import against, cli, peak_gpu, report, worker, workers
+from scratchnn_bench import (
+    against,
+    cli,
+    peak_gpu,
+    report,
+    step_cases,
+    steps_dcgan,
+    steps_lenet,
+    steps_vae,
+    worker,
+    workers,
+)
 from scratchnn_bench.catalogue import catalogue
 from scratchnn_bench.peak import Peak
 from scratchnn_bench.work import How, worst_error
@@ -48,6 +59,15 @@ def test_a_case_on_the_gpu_is_the_same(name: str, gpu: ModuleType, torch: Any) -
     assert worst_error(case.ours(How(device="cuda")).numbers(), expected) < case.tolerance
 
 
+@pytest.mark.parametrize("module", [steps_lenet, steps_vae, steps_dcgan])
+def test_a_step_as_a_graph_is_the_same(module: Any, gpu: ModuleType) -> None:
+    """At its first run, as it is captured, and as it is replayed: the steps move the weights by 1e-9."""
+    here, there = How("float64"), How("float64", device="cuda", graph=True)
+    expected, work = (step_cases._ours(module.Ours, 2, how) for how in (here, there))
+    for _ in range(3):
+        assert worst_error(work.numbers(), expected.numbers()) < 1e-12
+
+
 def test_tensor_cores_serve_single_precision_only(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     versions = {"cuda": lambda x: "exact", "cuda_tf32": lambda x: "rounded"}
     monkeypatch.setattr(worker, "TABLE", {"conv2d": versions, "relu": {"cuda": versions["cuda"]}})
@@ -58,26 +78,40 @@ def test_tensor_cores_serve_single_precision_only(gpu: ModuleType, monkeypatch: 
     assert any("cuda_tf32" in known for known in TABLE.values())
 
 
+STRONG = {(v.how.tf32, v.how.graph): name for name, v in ON_GPU.items() if v.library == "torch" and v.how.fused}
+EXACT, ROUNDED, GRAPH = STRONG[False, False], STRONG[True, False], STRONG[False, True]
+
+
+def rows(op: str, running: Any, folder: Any) -> dict[str, Any]:
+    """The rows of the first case of an op, by variant."""
+    case = next(case for case in CASES.values() if case.op == op)
+    found = against.compare(case, running, against.Known(folder, "cuda"), PEAK, 1, TINY)
+    return {row["impl"]: row for row in found}
+
+
 def test_what_is_rounded_is_compared_with_what_is_rounded(tmp_path: Any) -> None:
     """TF32 may be off by more, and is no opponent of float32."""
-    strong = {v.how.tf32: name for name, v in ON_GPU.items() if v.library == "torch" and v.how.fused}
-    exact, rounded = strong[False], strong[True]
-    running: Any = {
-        OURS: Stand(4.0), "scratchnn TF32": Stand(3.0, error=2e-3), EAGER: Stand(8.0), exact: Stand(2.0),
-        rounded: Stand(1.0, error=2e-3),
+    running = {
+        OURS: Stand(4.0), "scratchnn TF32": Stand(3.0, error=2e-3), EAGER: Stand(8.0), EXACT: Stand(2.0),
+        ROUNDED: Stand(1.0, error=2e-3),
     }  # fmt: skip
-
-    def rows(op: str) -> dict[str, Any]:
-        case = next(case for case in CASES.values() if case.op == op)
-        known = against.Known(tmp_path, "cuda")
-        return {row["impl"]: row for row in against.compare(case, running, known, PEAK, 1, TINY)}
-
-    found = rows("conv2d")
-    assert (found[OURS]["ratio_eager"], found[OURS]["ratio_strongest"], found[OURS]["strongest"]) == (0.5, 2.0, exact)
+    found = rows("conv2d", running, tmp_path)
+    assert (found[OURS]["ratio_eager"], found[OURS]["ratio_strongest"], found[OURS]["strongest"]) == (0.5, 2.0, EXACT)
     assert found["scratchnn TF32"]["ratio_eager"] is None
-    assert (found["scratchnn TF32"]["ratio_strongest"], found["scratchnn TF32"]["strongest"]) == (3.0, rounded)
-    assert not {"scratchnn TF32", rounded} & rows("mse").keys(), "without products there is nothing to round"
+    assert (found["scratchnn TF32"]["ratio_strongest"], found["scratchnn TF32"]["strongest"]) == (3.0, ROUNDED)
+    without_products = rows("mse", running, tmp_path)
+    assert not {"scratchnn TF32", ROUNDED} & without_products.keys(), "there is nothing to round"
     assert any(" TF32 " in line for line in report.table([*found.values()]))
+
+
+def test_a_graph_is_compared_with_a_graph_and_with_eager(tmp_path: Any) -> None:
+    running = {OURS: Stand(4.0), "scratchnn graph": Stand(1.0), EAGER: Stand(8.0), GRAPH: Stand(0.5)}
+    assert not {"scratchnn graph", GRAPH} & rows("conv2d", running, tmp_path).keys(), "graphs are of steps"
+    step = rows("train", running, tmp_path)
+    ours, graph = step[OURS], step["scratchnn graph"]
+    assert (graph["ratio_eager"], graph["ratio_strongest"], graph["strongest"]) == (0.125, 2.0, GRAPH)
+    assert (ours["ratio_strongest"], ours["strongest"]) == (0.5, EAGER)
+    assert any(" graph " in line for line in report.table([*step.values()]))
 
 
 def test_numba_s_kernels_are_compared_where_they_serve(tmp_path: Any) -> None:

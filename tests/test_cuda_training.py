@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 import scratchnn as snn
+import test_gpu
 from cuda_cases import CASES, disagreement, truths
 from played_cupy import ndarray, played
 from scratchnn.data import Dataset
+from scratchnn.errors import ScratchnnError
 from scratchnn.random import stream
 from scratchnn_kernels import KernelError, conv2d
-from scratchnn_kernels.device import to_cpu
+from scratchnn_kernels.cuda import eagerly
+from scratchnn_kernels.device import captured, to_cpu
+from scratchnn_models import lenet, train
 from scratchnn_models.lenet import LeNet, Recipe, Training
 from test_gpu import on_gpu
 from tiny_run import digits
@@ -40,6 +44,59 @@ def test_lenet_trains_as_on_the_cpu(gpu: ModuleType) -> None:
         assert isinstance(array, ndarray | np.ndarray)
         np.testing.assert_allclose(to_cpu(array), here.tensors()[name], rtol=2e-3, atol=2e-5, err_msg=name)
     assert there.validate() == pytest.approx(here.validate(), rel=1e-3)
+
+
+def test_a_captured_step_trains_as_kernel_by_kernel(gpu: ModuleType) -> None:
+    plain, captured = Training(RECIPE, 0, data(), "cuda"), Training(RECIPE, 0, data(), "cuda", graph=True)
+    for step in range(4):
+        assert captured.train_step(step) == plain.train_step(step)
+    for name, array in captured.tensors().items():
+        np.testing.assert_array_equal(to_cpu(array), to_cpu(plain.tensors()[name]), err_msg=name)
+
+
+def test_the_gpu_s_tests_of_graphs_pass(gpu: ModuleType) -> None:
+    test_gpu.test_a_captured_step_trains_as_kernel_by_kernel()
+
+
+def test_the_command_records_a_step_if_told(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    captured_functions = []
+    monkeypatch.setattr(lenet, "captured", lambda function: captured_functions.append(function) or function)
+    monkeypatch.setattr(train, "dataset_of", lambda *_: data())
+    changes = {"epochs": 1, "batch_size": 8, "validation": 8}
+    for i, manner in enumerate(({"device": "cuda"}, {"device": "cuda", "graph": True})):
+        train.begun("lenet", changes, 0, tmp_path / str(i), 1, manner)
+        assert len(captured_functions) == i
+    with pytest.raises(ScratchnnError, match="--graph records CUDA kernels; it needs --device cuda"):
+        train.begun("lenet", changes, 0, tmp_path / "cpu", 1, {"graph": True})
+
+
+def test_what_is_captured_computes_nothing_before_it_is_launched(gpu: ModuleType) -> None:
+    calls = []
+
+    def double(x: Any) -> Any:
+        calls.append(len(x))
+        total[...] += x.sum()
+        return 2 * x
+
+    total, function = gpu.asarray(np.zeros(())), captured(double)
+    for i, size in enumerate((3, 3, 3, 4, 4, 3)):
+        before = float(total)
+        given = np.arange(size) + i
+        assert function(gpu.asarray(given)).get().tolist() == (2 * given).tolist()
+        assert float(total) == before + given.sum()
+    assert calls == [3, 3, 4, 4], "for each shape once by itself and once captured"
+    with eagerly():
+        function(gpu.asarray(np.arange(3)))
+    assert calls == [3, 3, 4, 4, 3]
+
+
+def test_a_number_that_is_read_back_cannot_be_captured(gpu: ModuleType) -> None:
+    function = captured(lambda x: x * float(x[0]))
+    x = gpu.asarray(np.arange(1.0, 3.0))
+    assert function(x).get().tolist() == [1, 2]
+    with pytest.raises(RuntimeError, match="capturing"):
+        function(x)
+    assert gpu.asarray(np.zeros(1)).get() == 0, "the stream no longer captures"
 
 
 def test_a_network_moves_there_and_back(gpu: ModuleType) -> None:
@@ -92,6 +149,13 @@ def test_the_tests_for_a_gpu_run(gpu: ModuleType) -> None:
     """What test_gpu.py does with its arrays, on those that are played."""
     for case, truth in zip(CASES["update.cu"], truths("update.cu"), strict=True):
         assert disagreement(case, on_gpu(case, np.float32), truth, np.float32) is None
+
+
+def test_what_is_no_probability_makes_nans(gpu: ModuleType) -> None:
+    """To refuse it, the CPU would have to wait for the GPU."""
+    x, target = np.array([0.5, -1.0, 2.0, 3.0, 0.0]), np.array([0.0, 1.0, -0.1, 1.1, np.nan])
+    loss, dx = snn.losses.bce_with_logits(gpu.asarray(x), gpu.asarray(target))
+    assert np.isnan(float(loss)) and np.isnan(dx.get()).tolist() == [False, False, True, True, True]
 
 
 def test_mixed_arrays_are_refused(gpu: ModuleType) -> None:

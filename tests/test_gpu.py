@@ -16,7 +16,8 @@ from cuda_cases import CASES, Case, disagreement, truths
 from scratchnn.random import stream
 from scratchnn_kernels import device
 from scratchnn_kernels.cuda import source
-from scratchnn_models.lenet import LeNet
+from scratchnn_models.lenet import LeNet, Recipe, Training
+from tiny_run import tiny_digits
 
 pytestmark = pytest.mark.gpu
 STATE = device.gpu_state()
@@ -96,6 +97,23 @@ def test_the_emulated_tensor_core_is_the_real_one(gpu: Any) -> None:
     """Bit for bit, on sums that are exact: layout and rounding of the inputs."""
     for emulated, real in zip(fragments(drywarp, np.copy), fragments(gpu, gpu.asarray), strict=True):
         np.testing.assert_array_equal(emulated, real)
+
+
+def test_a_captured_step_trains_as_kernel_by_kernel() -> None:
+    x = stream(0, "x").standard_normal((8, 1, 32, 32), np.float32)
+    move = device.mover("cuda")
+    given = move(x), move(np.arange(8))
+
+    def losses(graph: bool) -> list[float]:
+        training = Training(Recipe(epochs=1, batch_size=8, validation=8), 0, tiny_digits(), "cuda", graph)
+        found = []
+        for _ in range(4):
+            found.append(float(training.learn(*given)))
+            training.optimizer.step()
+        return found
+
+    kernel_by_kernel = losses(graph=False)
+    assert losses(graph=True) == kernel_by_kernel and kernel_by_kernel[3] < kernel_by_kernel[0]
 
 
 def test_lenet_on_both_devices() -> None:

@@ -144,8 +144,11 @@ def _rows(
     variants = VARIANTS[known.device]
     opponents = {name: time for name, time in times.items() if variants[name].library == "torch"}
     for name, error in errors.items():
-        time, tf32 = times.get(name), variants[name].how.tf32
-        alike = [other for other in opponents if variants[other].how.tf32 is tf32]
+        time, how = times.get(name), variants[name].how
+        alike = [
+            other for other in opponents
+            if (variants[other].how.tf32, variants[other].how.graph) == (how.tf32, how.graph)
+        ]  # fmt: skip
         strongest = min(alike, key=lambda other: opponents[other].seconds) if alike else None
         if name == "scratchnn channels-last" and time and OURS in times and abs(time.over(times[OURS]) - 1) < SAME:
             continue
@@ -158,7 +161,7 @@ def _rows(
             row |= _timing(case, known.flops[case.name], peak, time)
             single = name == REFERENCE  # measured apart: its ratios are those of medians
             for key, other in (("ratio_eager", EAGER), ("ratio_strongest", strongest)):
-                if other in times and variants[other].how.tf32 is tf32:
+                if other in times and variants[other].how.tf32 is how.tf32:
                     row[key] = time.seconds / times[other].seconds if single else time.over(times[other])
         yield row
 

@@ -37,9 +37,9 @@ def bench(
 
     Ratios are of scratchnn's time to another's: 0.5 is twice as fast. "best" is the fastest of PyTorch's ways: as a
     user writes it (eager), fused Adam with tuned malloc, the same with channels-last. "peak" is the share of what the
-    machine's arithmetic or memory would allow. CL marks channels-last input, where that makes a difference; on a GPU,
-    TF32 marks products whose factors keep 10 bits, on both sides, Numba kernels by Numba-CUDA in the place of ours, and
-    "best" has cuDNN try its algorithms.
+    machine's arithmetic or memory would allow. CL marks channels-last input, where that makes a difference. On a GPU,
+    TF32 marks products whose factors keep 10 bits and "graph" steps that are CUDA graphs, on both sides, Numba kernels
+    by Numba-CUDA in the place of ours, and "best" has cuDNN try its algorithms.
     """
     if context.invoked_subcommand:
         return

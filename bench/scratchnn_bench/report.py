@@ -6,7 +6,7 @@ from typing import Any
 from scratchnn_bench.workers import EAGER
 
 OURS = ("scratchnn", "numba-cuda")
-MARKS = {"channels-last": " CL", "TF32": " TF32", "numba-cuda": " Numba"}
+MARKS = {"channels-last": " CL", "TF32": " TF32", "graph": " graph", "numba-cuda": " Numba"}
 HEAD = (
     f"{'op':17} {'pass':8} {'shape':34} {'T':>1} {'ours us':>9} {'eager us':>9} {'best us':>9} {'x eager':>7} "
     f"{'x best':>6} {'GFLOP/s':>7} {'GB/s':>5} {'peak':>5} {'error':>7}"

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from scratchnn_bench import steps_cae, steps_dcgan, steps_lenet, steps_srgan, steps_unet, steps_vae
-from scratchnn_bench.step import Step
+from scratchnn_bench.step import Ours, Theirs, in_phases, replayed
 from scratchnn_bench.work import Case, How, Work
 
 STEPS: tuple[tuple[str, Any, tuple[int, ...]], ...] = (
@@ -33,24 +33,26 @@ def cases() -> list[Case]:
 
 
 def _ours(kind: Any, batch: int, how: How) -> Work:
-    step: Step = kind(batch, how)
+    ours: Ours = kind(batch, how)
+    train_step = in_phases(ours, how)
 
     def results() -> dict[str, Any]:
-        found = step.train_step()
-        for net, layer in step.nets.items():
+        found = train_step()
+        for net, layer in ours.nets.items():
             found |= {f"{net}.{name}": param.grad for name, param in layer.named_params()}
         return found
 
-    return Work(step.train_step, results)
+    return Work(train_step, results)
 
 
 def _theirs(kind: Any, batch: int, how: How) -> Work:
-    step: Step = kind(batch, how)
+    theirs: Theirs = kind(batch, how)
+    train_step = replayed(theirs.train_step) if how.graph else theirs.train_step
 
     def results() -> dict[str, Any]:
-        found = step.train_step()
-        for net, module in step.nets.items():
+        found = dict(train_step())
+        for net, module in theirs.nets.items():
             found |= {f"{net}.{name}": param.grad for name, param in module.named_parameters()}
         return found
 
-    return Work(step.train_step, results)
+    return Work(train_step, results)

@@ -33,14 +33,14 @@ class Ours:
         self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
+        self.phases = ((self.gradients, self.optimizer),)
         self.x = here(images(batch, how), how)
 
-    def train_step(self) -> dict[str, Any]:
+    def gradients(self) -> dict[str, Any]:
         y, ctx = self.net.forward(self.x, train=True)
         loss, dy = losses.bce_with_logits(y, self.x)
         self.optimizer.zero_grad()
         self.net.backward_params(dy, ctx)
-        self.optimizer.step()
         return {"loss": loss}
 
 

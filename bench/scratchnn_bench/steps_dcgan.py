@@ -60,31 +60,32 @@ class Ours:
             net.astype(how.dtype).to(how.device)
         self.g_optimizer = optim.Adam(self.generator.params(), RATE)
         self.d_optimizer = optim.Adam(self.discriminator.params(), RATE)
+        self.phases = (self.judge, self.d_optimizer), (self.fool, self.g_optimizer)
         self.real = here(np.tanh(normal("x", (batch, 1, 28, 28), how)), how)
         self.z = here(normal("z", (batch, LATENT), how), how)
 
-    def train_step(self) -> dict[str, Any]:
-        generator, discriminator = self.generator, self.discriminator
-        fake, g_ctx = generator.forward(self.z, train=True)
-
+    def judge(self) -> dict[str, Any]:
+        """The discriminator's gradients."""
+        discriminator = self.discriminator
+        self.fake, self.g_ctx = fake, _ = self.generator.forward(self.z, train=True)
         scores, ctx = discriminator.forward(self.real, train=True)
-        yes, no = np.ones_like(scores), np.zeros_like(scores)
-        real_loss, dscores = losses.bce_with_logits(scores, yes)
+        real_loss, dscores = losses.bce_with_logits(scores, np.ones_like(scores))
         self.d_optimizer.zero_grad()
         discriminator.backward_params(dscores, ctx)
         scores, ctx = discriminator.forward(fake, train=True)
-        fake_loss, dscores = losses.bce_with_logits(scores, no)
+        fake_loss, dscores = losses.bce_with_logits(scores, np.zeros_like(scores))
         discriminator.backward_params(dscores, ctx)
-        self.d_optimizer.step()
+        return {"real": real_loss, "fake": fake_loss}
 
-        scores, ctx = discriminator.forward(fake, train=True)
-        g_loss, dscores = losses.bce_with_logits(scores, yes)
-        with frozen(discriminator):
-            dfake = discriminator.backward(dscores, ctx)
+    def fool(self) -> dict[str, Any]:
+        """The generator's gradients, of the same images."""
+        scores, ctx = self.discriminator.forward(self.fake, train=True)
+        loss, dscores = losses.bce_with_logits(scores, np.ones_like(scores))
+        with frozen(self.discriminator):
+            dfake = self.discriminator.backward(dscores, ctx)
         self.g_optimizer.zero_grad()
-        generator.backward_params(dfake, g_ctx)
-        self.g_optimizer.step()
-        return {"real": real_loss, "fake": fake_loss, "generator": g_loss}
+        self.generator.backward_params(dfake, self.g_ctx)
+        return {"generator": loss}
 
 
 class Theirs:

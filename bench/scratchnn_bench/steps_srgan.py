@@ -29,14 +29,14 @@ class Ours:
         self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
+        self.phases = ((self.gradients, self.optimizer),)
         self.x, self.target = (here(normal(name, (batch, 64, 24, 24), how), how) for name in ("x", "target"))
 
-    def train_step(self) -> dict[str, Any]:
+    def gradients(self) -> dict[str, Any]:
         y, ctx = self.net.forward(self.x, train=True)
         loss, dy = losses.mse(y, self.target)
         self.optimizer.zero_grad()
         dx = self.net.backward(dy, ctx)
-        self.optimizer.step()
         return {"loss": loss, "dx": dx}
 
 

@@ -76,15 +76,15 @@ class Ours:
         self.net.astype(how.dtype).to(how.device)
         self.nets = {"net": self.net}
         self.optimizer = optim.Adam(self.net.params(), RATE)
+        self.phases = ((self.gradients, self.optimizer),)
         self.x = here(normal("x", (batch, 3, 64, 64), how), how)
         self.target = here((normal("target", (batch, 1, 64, 64), how) > 0).astype(how.dtype), how)
 
-    def train_step(self) -> dict[str, Any]:
+    def gradients(self) -> dict[str, Any]:
         y, ctx = self.net.forward(self.x, train=True)
         loss, dy = losses.bce_with_logits(y, self.target)
         self.optimizer.zero_grad()
         self.net.backward_params(dy, ctx)
-        self.optimizer.step()
         return {"loss": loss}
 
 

@@ -32,9 +32,10 @@ class Ours:
         for net in self.nets.values():
             net.astype(how.dtype).to(how.device)
         self.optimizer = optim.Adam([*self.encoder.params(), *self.decoder.params()], RATE)
+        self.phases = ((self.gradients, self.optimizer),)
         self.x, self.eps = (here(array, how) for array in batches(batch, how))
 
-    def train_step(self) -> dict[str, Any]:
+    def gradients(self) -> dict[str, Any]:
         n = len(self.x)
         code, encoder_ctx = self.encoder.forward(self.x, train=True)
         mu, log_var = code[:, :LATENT], code[:, LATENT:]
@@ -47,7 +48,6 @@ class Ours:
         dmu = dz + mu / n
         dlog_var = 0.5 * (dz * self.eps * std + (std * std - 1) / n)
         self.encoder.backward_params(np.concatenate([dmu, dlog_var], axis=1), encoder_ctx)
-        self.optimizer.step()
         return {"error": error / n, "kl": kl / n}
 
 

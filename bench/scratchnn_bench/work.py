@@ -14,13 +14,17 @@ from scratchnn_kernels.device import mover, to_cpu
 
 @dataclass(frozen=True)
 class How:
-    """In which precision and memory order, (PyTorch) with which Adam, and where; `tf32` is of products on a GPU."""
+    """In which precision and memory order, (PyTorch) with which Adam, and where.
+
+    On a GPU, `tf32` is of products, and `graph` of training steps: as a CUDA graph.
+    """
 
     dtype: str = "float32"
     channels_last: bool = False
     fused: bool = False
     device: str = "cpu"
     tf32: bool = False
+    graph: bool = False
 
 
 class Work(NamedTuple):

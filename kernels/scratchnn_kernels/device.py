@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from scratchnn_kernels.check import Array, KernelError
+from scratchnn_kernels.cuda import Captured
 from scratchnn_kernels.dispatch import is_cupy
 
 DEVICES = ("cpu", "cuda")
@@ -75,6 +76,13 @@ def mover(device: str) -> Callable[[Any], Array]:
 
     move: Callable[[Any], Array] = cupy.asarray
     return move
+
+
+def captured(function: Callable[..., Any]) -> Captured:
+    """The function as a CUDA graph, where `mover` found a GPU."""
+    import cupy
+
+    return Captured(function, cupy.cuda)
 
 
 def to_cpu(x: Any) -> Array:

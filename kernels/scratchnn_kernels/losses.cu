@@ -11,10 +11,14 @@ struct AbsoluteError {
   template <class T> static __device__ T slope(T x, T t) { return T(x > t) - T(x < t); }
 };
 struct BinaryCrossEntropy {
-  template <class T> static __device__ T term(T x, T t) { return log1p(exp(x > 0 ? -x : x)) + x * (T(x > 0) - t); }
+  // NaN for what is no probability: to refuse it, the host would have to wait for the device.
+  template <class T> static __device__ T chance(T t) { return 0 <= t && t <= 1 ? t : T(INFINITY) - T(INFINITY); }
+  template <class T> static __device__ T term(T x, T t) {
+    return log1p(exp(x > 0 ? -x : x)) + x * (T(x > 0) - chance(t));
+  }
   template <class T> static __device__ T slope(T x, T t) {
     T e = exp(x > 0 ? -x : x);  // never overflows
-    return (x > 0 ? T(1) : e) / (1 + e) - t;
+    return (x > 0 ? T(1) : e) / (1 + e) - chance(t);
   }
 };
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from scratchnn.layer import Array, Layer
+from scratchnn_kernels.cuda import eagerly
 from scratchnn_models.summary import leaves
 
 PASSES = ("forward", "backward", "backward_params", "jvp", "backward_jvp")
@@ -42,7 +43,7 @@ def culprit(task: Task, snapshot: Snapshot, last: int) -> str:
     for name, array in task.tensors().items():
         array[...] = snapshot.tensors[name]
     try:
-        with _watched(task.net), np.errstate(all="ignore"):
+        with _watched(task.net), eagerly(), np.errstate(all="ignore"):
             for step in range(snapshot.step, last + 1):
                 numbers = _at(step, lambda step=step: task.train_step(step))  # type: ignore[misc]
                 for name, param in task.net.named_params():

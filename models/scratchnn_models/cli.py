@@ -112,6 +112,7 @@ def train(
     deterministic: opt.Deterministic = False,
     exact: opt.Exact = False,
     device: opt.Device = None,
+    graph: opt.Graph = False,
     results: opt.Results = None,
     json: Json = False,
 ) -> None:
@@ -124,7 +125,10 @@ def train(
     from scratchnn_models import train as training
 
     changes = _given(epochs=epochs, batch_size=batch_size, lr=lr, data=data, settings=settings or None)
-    manner = _given(hash_every=hash_every, deterministic=deterministic or None, exact=exact or None, device=device)
+    manner = _given(
+        hash_every=hash_every, deterministic=deterministic or None, exact=exact or None, device=device,
+        graph=graph or None,
+    )  # fmt: skip
     if resume is not None and (changes or manner or _given(out=out, seed=seed, seeds=seeds, results=results)):
         raise typer.BadParameter("a resumed run keeps its configuration; only --threads and --json go with --resume")
     if seed is not None and seeds is not None:

@@ -11,7 +11,7 @@ Simplified against the paper: ReLU for the scaled tanh, max-pool for trained sub
 maps, and one linear layer with softmax for the two hidden layers and the radial basis functions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +23,7 @@ from scratchnn.layer import Array, Context, Tangent
 from scratchnn.random import stream
 from scratchnn.schedules import warmup_cosine
 from scratchnn_kernels import array_module
-from scratchnn_kernels.device import mover, to_cpu
+from scratchnn_kernels.device import captured, mover, to_cpu
 from scratchnn_models import recipes
 from scratchnn_models.augment import Distortion, distort
 from scratchnn_models.batches import Batches, parts, scaled
@@ -102,11 +102,12 @@ class Recipe:
 class Training:
     """LeNet learns to name the classes of a labelled data set: the task of the loop."""
 
-    def __init__(self, recipe: Recipe, seed: int, data: Dataset, device: str = "cpu") -> None:
+    def __init__(self, recipe: Recipe, seed: int, data: Dataset, device: str = "cpu", graph: bool = False) -> None:
         self.recipe, self.seed, self.data = recipe, seed, data
         self.move = mover(device)
         self.net = LeNet(data.train_images.shape[1], len(data.classes), rng=stream(seed, "init"))
         self.net.to(device)
+        self.learn: Callable[[Array, Array], Array] = captured(self.gradients) if graph else self.gradients
         self.optimizer = optim.Adam(self.net.params(), recipe.lr)
         self.distortion = Distortion(recipe.rotation, recipe.scale, recipe.shear, recipe.shift, recipe.elastic)
         self.batches = Batches(seed, data.name, len(data.train_images), recipe.batch_size, recipe.validation)
@@ -118,12 +119,17 @@ class Training:
         x, target = map(self.move, self.batch(step))
         warmup = int(self.recipe.warmup * self.steps)
         self.optimizer.lr = warmup_cosine(step, lr=self.recipe.lr, total=self.steps, warmup=warmup)
+        loss = self.learn(x, target)
+        self.optimizer.step()
+        return {"loss": float(loss)}
+
+    def gradients(self, x: Array, target: Array) -> Array:
+        """Let the parameters' gradients be those of one batch; its loss."""
         scores, ctx = self.net.forward(x, train=True)
         loss, dscores = losses.cross_entropy(scores, target)
         self.optimizer.zero_grad()
         self.net.backward_params(dscores, ctx)  # nobody wants the gradient of the image
-        self.optimizer.step()
-        return {"loss": float(loss)}
+        return loss
 
     def batch(self, step: int) -> tuple[Array, Array]:
         """The images [B,C,32,32] and labels [B] of a step: a function of the seed and the step alone."""

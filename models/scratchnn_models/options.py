@@ -42,6 +42,9 @@ Device = Annotated[
     Literal["cpu", "cuda"] | None,
     typer.Option(help="Where to compute; cuda is an NVIDIA GPU, by CuPy.", show_default="cpu"),
 ]
+Graph = Annotated[
+    bool, typer.Option("--graph", help="With --device cuda: record a step as a CUDA graph, and start it by one call.")
+]
 Exact = Annotated[bool, typer.Option("--exact", help=EXACT)]
 Results = Annotated[Path | None, typer.Option(help="With --seeds: write the record to this JSON file.")]
 Records = Annotated[Path | None, typer.Option("--results", help="Write the records to this JSON file.")]

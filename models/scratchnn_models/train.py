@@ -31,8 +31,8 @@ def begun(
 ) -> dict[str, Any]:  # fmt: skip
     """Train `model` by its recipe with these changes; returns what it reports.
 
-    `manner` may hold hash_every, deterministic, exact and device: they change no recipe, and a resumed run goes on
-    with them.
+    `manner` may hold hash_every, deterministic, exact, device and graph: they change no recipe, and a resumed run goes
+    on with them.
     """
     folder = out or Path("runs") / f"{model}-{time.strftime('%Y%m%d-%H%M%S')}"
     run, task = _new(model, changes, seed, folder, manner or {})
@@ -143,7 +143,9 @@ def _task(of: ModuleType, recipe: Any, seed: int, manner: dict[str, Any]) -> Tas
     if device != "cpu":
         if "device" not in signature(of.Training).parameters:
             raise ScratchnnError(f"{of.__name__.rsplit('.')[-1]} trains on the CPU only")
-        where = {"device": device}
+        where = {"device": device, **({"graph": True} if manner.get("graph") else {})}
+    elif manner.get("graph"):
+        raise ScratchnnError("--graph records CUDA kernels; it needs --device cuda")
     task: Task = of.Training(recipe, seed, dataset_of(of, recipe), **where)
     return task
 
