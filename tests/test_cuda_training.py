@@ -17,7 +17,7 @@ from scratchnn.random import stream
 from scratchnn_kernels import KernelError, conv2d
 from scratchnn_kernels.cuda import eagerly
 from scratchnn_kernels.device import captured, to_cpu
-from scratchnn_models import lenet, train
+from scratchnn_models import blame, lenet, train
 from scratchnn_models.lenet import LeNet, Recipe, Training
 from test_gpu import on_gpu
 from tiny_run import digits
@@ -52,6 +52,14 @@ def test_a_captured_step_trains_as_kernel_by_kernel(gpu: ModuleType) -> None:
         assert captured.train_step(step) == plain.train_step(step)
     for name, array in captured.tensors().items():
         np.testing.assert_array_equal(to_cpu(array), to_cpu(plain.tensors()[name]), err_msg=name)
+
+
+def test_who_made_a_nan_is_found_in_a_captured_step(gpu: ModuleType) -> None:
+    training = Training(RECIPE, 0, data(), "cuda", graph=True)
+    for step in range(3):
+        training.train_step(step)
+    training.net.features.layers[3].weight.data[...] = np.nan
+    assert "(features.3) made the first one, in its forward" in blame.culprit(training, blame.Snapshot(training, 3), 3)
 
 
 def test_the_gpu_s_tests_of_graphs_pass(gpu: ModuleType) -> None:
