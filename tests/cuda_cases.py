@@ -113,7 +113,7 @@ def pools() -> list[Case]:
     _, winners = kernels.max_pool2d(normal(2, 3, 31, 29), 3, stride=2, padding=1)
     small = rng.integers(0, 20, (2, 1, 3, 3)).astype(np.int8)
     cases += [Case("max_pool2d_gather", (normal(2, 1, 4, 5), small))]
-    cases += [Case("max_pool2d_scatter", (normal(2, 1, 3, 3), small, (4, 5)))]
+    cases += [Case("max_pool2d_scatter", (normal(2, 1, 3, 3), small, size)) for size in ((4, 5), (5, 5))]
     return [*cases, Case("max_pool2d_scatter", (normal(*winners.shape), winners, (31, 29)))]
 
 
@@ -152,7 +152,8 @@ def tops() -> list[Case]:
     return [Case(op, (x, k), {"axis": axis}) for op in ("topk", "k_sparse") for x, k, axis in calls]
 
 
-# Shape, axes, weight: batch norm in pieces, layer norm in shares, group norm, instance norm, a weight of another kind.
+# Shape, axes, weight: batch norm in pieces, layer norm in shares, group norm, instance norm, weights of other kinds,
+# groups of one number.
 NORMS: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]] = [
     ((5, 3, 40, 31), (0, 2, 3), (1, 3, 1, 1)),
     ((150, 45), (1,), (1, 45)),
@@ -162,6 +163,8 @@ NORMS: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]] = [
     ((130, 2, 3), (2,), (1, 2, 1)),
     ((2, 300), (1,), None),
     ((4, 3, 5), (0, 2), None),
+    ((4, 3, 5), (0,), (1, 3, 1)),
+    ((1, 3), (0,), (1, 3)),
 ]
 
 
@@ -176,7 +179,8 @@ def norms() -> list[Case]:
             cases += [Case("normalize", (x, axes, 0.3, *affine), o)]
             cases += [Case("normalize_grad", (g, x, inv_std, axes), o)]
             cases += [Case("normalize_affine_grad", (g, x, mean, inv_std, affine[0] if affine else None, axes), o)]
-    return cases
+    # A difference of large squares would lose the variance.
+    return [*cases, Case("normalize", (rng.integers(97, 104, (300, 2)).astype(float), (0,), 0.3), {"centred": True})]
 
 
 def products() -> list[Case]:
