@@ -8,7 +8,10 @@ As in the paper (section 2.3), k begins with all that are kept at `first_k` and 
 first half of the training, or most units would never be among the largest and never learn; and at test time alpha k
 units may speak, with alpha chosen here on held-out images. Simplified: Adam for SGD with momentum, far fewer epochs.
 
-The number: logistic regression on the codes, the network itself unchanged.
+The number: logistic regression on the codes, the network itself unchanged. What was tried to lower it, by errors on
+held-out images: as it is 1.5 %; 100 epochs 1.5 %; k from 400 and 60 epochs 1.8 %; a first bias that cancels the mean
+image, by which four fifths of the units come to speak in the place of two thirds, 1.7 %; the regression driven to its
+minimum 1.6 %.
 """
 
 from collections.abc import Mapping
