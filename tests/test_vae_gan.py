@@ -48,12 +48,12 @@ def seen_by(net: VAEGAN) -> Seen:
 def losses(net: VAEGAN) -> dict[str, complex]:
     """The loss of each player, by the definitions; adds all gradients."""
     seen = seen_by(net)
-    d_terms = net.discriminate(seen)
+    d_terms = net.discriminate(X.astype(seen.code.dtype), seen, GAMMA)
     e_terms, g_terms = net.reconstruct(seen, GAMMA)
     return {
         "encoder": total(e_terms, {"kl": 1, "similarity": 1}),
         "decoder": total(g_terms, {"similarity": GAMMA, "reconstructed": 1, "drawn": 1}),
-        "discriminator": total(d_terms, {"real": 1, "reconstructed": 1, "drawn": 1}),
+        "discriminator": total(d_terms, {"real": 1, "reconstructed": 1, "drawn": 1, "r1": 1}),
     }
 
 
@@ -81,7 +81,7 @@ def test_the_terms_by_their_definitions() -> None:
     assert e_terms["kl"] == pytest.approx(gaussian.kl(seen.code).sum() / 3)
     probability = 1 / (1 + np.exp(-seen.logits))
     assert g_terms["drawn"] == pytest.approx(-np.log(probability[6:]).mean())
-    assert net.discriminate(seen)["reconstructed"] == pytest.approx(-np.log(1 - probability[3:6]).mean())
+    assert net.discriminate(X, seen, GAMMA)["reconstructed"] == pytest.approx(-np.log(1 - probability[3:6]).mean())
 
 
 @pytest.mark.parametrize("player", PLAYERS)

@@ -72,6 +72,9 @@ METRICS = (
     Metric("faces_face_distance", 0.0, "no difference, by face_judge"),
     Metric("faces_precision", 1.0, "every face lies among real ones", True),
     Metric("faces_recall", 1.0, "every real face lies among made ones", True),
+    Metric("faces_none_r1_face_distance", 0.0, "R1 in the place of batch norm; no difference, by face_judge"),
+    Metric("faces_none_r1_precision", 1.0, "likewise; every face lies among real ones", True),
+    Metric("faces_none_r1_recall", 1.0, "likewise; every real face lies among made ones", True),
 )
 
 

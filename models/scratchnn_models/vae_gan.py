@@ -9,8 +9,8 @@ x~ = Dec(z), z from q(z|x), and x_p = Dec(z_p), z_p from the prior, of one forwa
 
     similarity = 1/2 |D_l(x) - D_l(x~)|^2      a unit Gaussian in the features of D's layer l, sums over features
 
-The discriminator rests while its three terms are below `margin` on average, much as in the authors' program: one that
-is sure of itself teaches nobody.
+The discriminator also minimises R1, gamma_1/2 |grad D(x)|^2 at real faces (Mescheder et al. 2018): one that is sure of
+itself teaches nobody. Therefore it has group norm in the place of batch norm, which would mix the faces of a batch.
 
 Beside it the plain VAE, of the same encoder and decoder, which sees the same batches: a Gaussian of deviation `sigma`
 on the pixels. The numbers are of test faces: error and sharpness, the drawn faces' distance from real ones
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scratchnn import BatchNorm2d, Conv2d, Flatten, Layer, LeakyReLU, Linear, Sequential, frozen, losses, optim, plot
+from scratchnn import Conv2d, Flatten, GroupNorm, Layer, LeakyReLU, Linear, Sequential, frozen, losses, optim, plot
 from scratchnn.data import Dataset, Images, Labels
 from scratchnn.layer import Array, Context
 from scratchnn.random import stream
@@ -37,6 +37,7 @@ from scratchnn_models.batches import Batches, scaled
 from scratchnn_models.face_judge import FaceJudge
 from scratchnn_models.face_vae import VAE
 from scratchnn_models.gan_inversion import sharpness
+from scratchnn_models.gradient_penalty import r1
 from scratchnn_models.image_quality import psnr
 from scratchnn_models.objective import logged
 from scratchnn_models.results import Metric
@@ -69,10 +70,14 @@ class Discriminator(Layer):
         half: dict[str, Any] = {"kernel_size": 4, "stride": 2, "padding": 1, **make}
         self.features = Sequential(
             Conv2d(3, width, **half), LeakyReLU(0.2),
-            Conv2d(width, 2 * width, bias=False, **half), BatchNorm2d(2 * width, dtype=dtype), LeakyReLU(0.2),
-            Conv2d(2 * width, 4 * width, bias=False, **half), BatchNorm2d(4 * width, dtype=dtype),
+            Conv2d(width, 2 * width, bias=False, **half), GroupNorm(1, 2 * width, dtype=dtype), LeakyReLU(0.2),
+            Conv2d(2 * width, 4 * width, bias=False, **half), GroupNorm(1, 4 * width, dtype=dtype),
         )  # fmt: skip
         self.head = Sequential(LeakyReLU(0.2), Flatten(), Linear(4 * width * 64, 1, **make))
+
+    def whole(self) -> Layer:
+        """From faces to logits."""
+        return Sequential(self.features, self.head)
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,8 @@ class Seen:
 
     code: Array
     noise: Array
-    features: Array  # [2N,4W,8,8], of x and x~
-    logits: Array  # [3N,1], of x, x~ and x_p
+    features: Array  # [3N,4W,8,8], of x, x~ and x_p
+    logits: Array  # [3N,1], likewise
     contexts: dict[str, Context]
 
 
@@ -97,44 +102,35 @@ class VAEGAN(VAE):
         self.discriminator = Discriminator(width, rng=rng, dtype=dtype)
 
     def see(self, x: Array, noise: Array, prior: Array) -> Seen:
-        """Faces, noise and draws of the prior [N,L] through all networks, once.
-
-        x_p is a batch of its own for D, as in dcgan.py: beside x and x~ it would change the variances that batch norm
-        divides them by, and so how far apart they are.
-        """
+        """Faces, noise and draws of the prior [N,L] through all networks, once."""
         code, encoder = self.encoder.forward(x, train=True)
         y, decoder = self.decoder.forward(np.concatenate([gaussian.sample(code, noise), prior]), train=True)
-        again, drawn = np.split(y, 2)
-        h, pair = self.discriminator.features.forward(np.concatenate([x, again]), train=True)
-        h_drawn, alone = self.discriminator.features.forward(drawn, train=True)
-        logits, head = self.discriminator.head.forward(np.concatenate([h, h_drawn]), train=True)
-        contexts = {"encoder": encoder, "decoder": decoder, "pair": pair, "alone": alone, "head": head}
+        h, features = self.discriminator.features.forward(np.concatenate([x, y]), train=True)
+        logits, head = self.discriminator.head.forward(h, train=True)
+        contexts = {"encoder": encoder, "decoder": decoder, "features": features, "head": head}
         return Seen(code, noise, h, logits, contexts)
 
-    def discriminate(self, seen: Seen) -> dict[str, Array]:
-        """D's phase: add its gradient; the terms."""
+    def discriminate(self, x: Array, seen: Seen, gamma: float) -> dict[str, Array]:
+        """D's phase: add its gradient, with gamma of R1; the terms."""
         terms, dlogits = _judged(np.split(seen.logits, 3), {"real": 1, "reconstructed": 0, "drawn": 0})
         dh = self.discriminator.head.backward(dlogits, seen.contexts["head"])
-        pair = 2 * len(seen.code)
-        self.discriminator.features.backward_params(dh[:pair], seen.contexts["pair"])
-        self.discriminator.features.backward_params(dh[pair:], seen.contexts["alone"])
-        return terms
+        self.discriminator.features.backward_params(dh, seen.contexts["features"])
+        return {**terms, "r1": r1(self.discriminator.whole(), x, gamma)}
 
     def reconstruct(self, seen: Seen, gamma: float) -> tuple[dict[str, Array], dict[str, Array]]:
         """The phases of encoder and decoder, whose gradients come through D: add them; the terms of each."""
         n, code, contexts = len(seen.code), seen.code, seen.contexts
-        real, again = np.split(seen.features, 2)
+        real, again, drawn = np.split(seen.features, 3)
         difference = (again - real) / code.real.dtype.type(n)
         similarity = ((again - real) * difference).sum() / 2
         with frozen(self.discriminator):
-            dpair = self.discriminator.features.backward(np.concatenate([-difference, difference]), contexts["pair"])
-            like = dpair[n:]
+            apart = np.concatenate([-difference, difference, np.zeros_like(drawn)])
+            like = self.discriminator.features.backward(apart, contexts["features"])[n : 2 * n]
             fooled, dlogits = _judged(np.split(seen.logits, 3)[1:], {"reconstructed": 1, "drawn": 1})
             dlogits = np.concatenate([np.zeros_like(dlogits[:n]), dlogits])
             dh = self.discriminator.head.backward(dlogits, contexts["head"])
-            fooling = self.discriminator.features.backward(dh[: 2 * n], contexts["pair"])[n:]
-            fooling_drawn = self.discriminator.features.backward(dh[2 * n :], contexts["alone"])
-        dy = np.concatenate([code.real.dtype.type(gamma) * like + fooling, fooling_drawn])
+            dy = self.discriminator.features.backward(dh, contexts["features"])[n:]
+        dy[:n] += code.real.dtype.type(gamma) * like
         self.decoder.backward_params(dy, contexts["decoder"])
         with frozen(self.decoder):  # the encoder learns nothing from whether D is fooled
             dz = self.decoder.backward(np.concatenate([like, np.zeros_like(like)]), contexts["decoder"])[:n]
@@ -168,7 +164,7 @@ class Recipe:
     latent: int = 64
     width: int = 16  # channels of the first layers
     gamma: float = 1e-2  # of the similarity, for the decoder
-    margin: float = 0.35  # nats, below which the discriminator rests
+    r1: float = 10.0  # gamma_1
     sigma: float = 0.1  # of a pixel, for the plain VAE
     epochs: int = 10
     batch_size: int = 32
@@ -203,22 +199,16 @@ class Training:
         net, gamma = self.net.boosted, self.recipe.gamma
         net.zero_grad()
         seen = net.see(x, noise, prior)
-        d_terms = net.discriminate(seen)
+        d_terms = net.discriminate(x, seen, self.recipe.r1)
         e_terms, g_terms = net.reconstruct(seen, gamma)
         norms = {f"{name}_gradient": gan_pictures.norm(optimizer) for name, optimizer in self.optimizers.items()}
-        rests = sum(d_terms.values()) < 3 * self.recipe.margin
-        for name, optimizer in self.optimizers.items():
-            if name != "discriminator" or not rests:
-                optimizer.step()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
         numbers = {
             "plain": _plus(plain), "encoder": _plus(e_terms), "discriminator": _plus(d_terms),
             "decoder": _plus(g_terms) | {"similarity": (gamma, g_terms["similarity"])},
         }  # fmt: skip
-        return (
-            {f"{who}_{k}": v for who, terms in numbers.items() for k, v in logged(terms).items()}
-            | norms
-            | {"discriminator_rests": float(rests)}
-        )
+        return {f"{who}_{k}": v for who, terms in numbers.items() for k, v in logged(terms).items()} | norms
 
     def batch(self, step: int) -> tuple[Array, Array, Array]:
         """Faces [B,3,64,64], noise and draws of the prior [B,L] of a step."""
