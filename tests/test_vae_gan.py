@@ -21,7 +21,7 @@ from tiny_run import VALIDATION
 RNG = np.random.default_rng(0)
 RECIPE = Recipe(latent=4, width=2, epochs=2, batch_size=25, validation=VALIDATION)
 X, NOISE, PRIOR = RNG.random((3, 3, 64, 64)), RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
-GAMMA = 0.3
+GAMMA, DEVIATION = 0.3, 0.7
 
 
 def training(seed: int = 0) -> Training:
@@ -49,7 +49,7 @@ def losses(net: VAEGAN) -> dict[str, complex]:
     """The loss of each player, by the definitions; adds all gradients."""
     seen = seen_by(net)
     d_terms = net.discriminate(X.astype(seen.code.dtype), seen, GAMMA)
-    e_terms, g_terms = net.reconstruct(seen, GAMMA)
+    e_terms, g_terms = net.reconstruct(seen, GAMMA, DEVIATION)
     return {
         "encoder": total(e_terms, {"kl": 1, "similarity": 1}),
         "decoder": total(g_terms, {"similarity": GAMMA, "reconstructed": 1, "drawn": 1}),
@@ -75,9 +75,9 @@ def test_gradient_of_the_plain_one() -> None:
 def test_the_terms_by_their_definitions() -> None:
     net = VAEGAN(4, 2, rng=stream(0, "init"), dtype=np.float64)
     seen = seen_by(net)
-    e_terms, g_terms = net.reconstruct(seen, GAMMA)
+    e_terms, g_terms = net.reconstruct(seen, GAMMA, DEVIATION)
     real, again = seen.features[:3], seen.features[3:6]
-    assert e_terms["similarity"] == pytest.approx(np.square(real - again).sum() / 2 / 3)
+    assert e_terms["similarity"] == pytest.approx(np.square((real - again) / DEVIATION).sum() / 2 / 3)
     assert e_terms["kl"] == pytest.approx(gaussian.kl(seen.code).sum() / 3)
     probability = 1 / (1 + np.exp(-seen.logits))
     assert g_terms["drawn"] == pytest.approx(-np.log(probability[6:]).mean())

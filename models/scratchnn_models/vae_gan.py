@@ -7,7 +7,7 @@ x~ = Dec(z), z from q(z|x), and x_p = Dec(z_p), z_p from the prior, of one forwa
     decoder        minimises   gamma similarity - log D(x~) - log D(x_p)
     discriminator  minimises   -log D(x) - log(1 - D(x~)) - log(1 - D(x_p))
 
-    similarity = 1/2 |D_l(x) - D_l(x~)|^2      a unit Gaussian in the features of D's layer l, sums over features
+    similarity = |D_l(x) - D_l(x~)|^2 / 2 s^2      a Gaussian in the features of D's layer l, sums over features
 
 The discriminator also minimises R1, gamma_1/2 |grad D(x)|^2 at real faces (Mescheder et al. 2018): one that is sure of
 itself teaches nobody. Therefore it has group norm in the place of batch norm, which would mix the faces of a batch.
@@ -117,11 +117,11 @@ class VAEGAN(VAE):
         self.discriminator.features.backward_params(dh, seen.contexts["features"])
         return {**terms, "r1": r1(self.discriminator.whole(), x, gamma)}
 
-    def reconstruct(self, seen: Seen, gamma: float) -> tuple[dict[str, Array], dict[str, Array]]:
+    def reconstruct(self, seen: Seen, gamma: float, deviation: float) -> tuple[dict[str, Array], dict[str, Array]]:
         """The phases of encoder and decoder, whose gradients come through D: add them; the terms of each."""
         n, code, contexts = len(seen.code), seen.code, seen.contexts
         real, again, drawn = np.split(seen.features, 3)
-        difference = (again - real) / code.real.dtype.type(n)
+        difference = (again - real) / code.real.dtype.type(n * deviation**2)
         similarity = ((again - real) * difference).sum() / 2
         with frozen(self.discriminator):
             apart = np.concatenate([-difference, difference, np.zeros_like(drawn)])
@@ -164,6 +164,7 @@ class Recipe:
     latent: int = 64
     width: int = 16  # channels of the first layers
     gamma: float = 1e-2  # of the similarity, for the decoder
+    deviation: float = 0.3  # s, of a feature
     r1: float = 10.0  # gamma_1
     sigma: float = 0.1  # of a pixel, for the plain VAE
     epochs: int = 10
@@ -200,7 +201,7 @@ class Training:
         net.zero_grad()
         seen = net.see(x, noise, prior)
         d_terms = net.discriminate(x, seen, self.recipe.r1)
-        e_terms, g_terms = net.reconstruct(seen, gamma)
+        e_terms, g_terms = net.reconstruct(seen, gamma, self.recipe.deviation)
         norms = {f"{name}_gradient": gan_pictures.norm(optimizer) for name, optimizer in self.optimizers.items()}
         for optimizer in self.optimizers.values():
             optimizer.step()
