@@ -186,14 +186,14 @@ def _indices(m: Memory, case: int, size: int) -> Any:
 def _pick_columns(m: Memory, case: int) -> Args:
     count, width, x = _window(m, 1)
     y = m.numbers(count).memory
-    return [x, MARGIN, width, y, _indices(m, case, count), MARGIN, count, m.count(0, 99)]
+    return [x, MARGIN, width, _floor(m), y, _indices(m, case, count), MARGIN, count, m.count(0, 99)]
 
 
 def _pick_channels(m: Memory, case: int) -> Args:
     channels = m.count(1, _lanes(m) + 2)
     _, width, x = _window(m, channels)
     y = m.numbers(channels).memory
-    return [x, MARGIN, width, channels, y, _indices(m, case, channels), MARGIN, channels, m.count(0, 99)]
+    return [x, MARGIN, width, channels, _floor(m), y, _indices(m, case, channels), MARGIN, channels, m.count(0, 99)]
 
 
 def _winners(m: Memory, case: int, places: np.ndarray, corner: int) -> Any:

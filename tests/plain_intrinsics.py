@@ -142,6 +142,7 @@ OF_MODULE: dict[str, dict[str, Callable[..., Any]]] = {
     },
     "conv2d.winograd_transform": {"square": tiles.square, "prefetch": tiles.prefetch},
     "conv2d.direct_loops": {"to_fixed_tuple": to_fixed_tuple},
+    "conv2d.images_loops": {"to_fixed_tuple": to_fixed_tuple},
     "conv2d.weight_loops": {"to_fixed_tuple": to_fixed_tuple},
     "conv2d.planes_loops": {"to_fixed_tuple": to_fixed_tuple},
 }  # fmt: skip

@@ -31,25 +31,26 @@ def _channels(x: Any, begin: int, width: int, channels: int, count: int) -> np.n
     return at(x, begin).taken(_cells(width, channels)[:, None] + np.arange(min(count, lanes(x))))
 
 
-def _largest(values: np.ndarray, y: Any, indices: Any, out: int, places: np.ndarray) -> None:
+def _largest(values: np.ndarray, floor: float, y: Any, indices: Any, out: int, places: np.ndarray) -> None:
     winner = np.argmax(values, 0)  # the first of equals, or the first NaN
-    at(y, out).line(len(winner))[:] = np.take_along_axis(values, winner[None], 0)[0]
+    largest = np.take_along_axis(values, winner[None], 0)[0]
+    at(y, out).line(len(winner))[:] = np.where(largest <= floor, floor, largest)
     at(indices, out).line(len(winner))[:] = np.take_along_axis(places, winner[None], 0)[0]
 
 
 def pick_columns(
-    x: Any, begin: int, width: int, y: Any, indices: Any, out: int, count: int, corner: int
+    x: Any, begin: int, width: int, floor: float, y: Any, indices: Any, out: int, count: int, corner: int
 ) -> None:  # fmt: skip
     values = _columns(x, begin, width, count)
-    _largest(values, y, indices, out, corner + _cells(width, 1)[:, None] + 2 * np.arange(values.shape[1]))
+    _largest(values, floor, y, indices, out, corner + _cells(width, 1)[:, None] + 2 * np.arange(values.shape[1]))
 
 
 def pick_channels(
-    x: Any, begin: int, width: int, channels: int, y: Any, indices: Any, out: int, count: int, corner: int
+    x: Any, begin: int, width: int, channels: int, floor: float, y: Any, indices: Any, out: int, count: int, corner: int
 ) -> None:  # fmt: skip
     values = _channels(x, begin, width, channels, count)
     places = np.broadcast_to(corner + _cells(width, 1)[:, None], values.shape)
-    _largest(values, y, indices, out, places)
+    _largest(values, floor, y, indices, out, places)
 
 
 def put_columns(

@@ -30,6 +30,7 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
     ((3, 5, 10, 22), 6, (4, 4), {"padding": (1, 2), "stride": 2}),
     ((1, 9, 23, 30), 10, (4, 4), {"padding": 1, "stride": 2}),
     ((2, 7, 5, 9), 19, (1, 1), {}),
+    ((19, 2, 4, 3), 3, (2, 3), {"padding": (2, 1)}),
     ((2, 3, 8, 9), 4, (1, 1), {"padding": (1, 2)}),
     ((2, 3, 5, 66), 5, (3, 3), {"padding": (2, 1)}),
     ((1, 3, 7, 140), 4, (3, 3), {"padding": 1, "dilation": (1, 2)}),

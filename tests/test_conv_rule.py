@@ -86,6 +86,28 @@ def test_a_border(
         assert chosen(given, channels, kernel, **geometry)[turn] == expected
 
 
+@pytest.mark.parametrize(
+    ("images", "shape", "out", "algorithm"),
+    [
+        (16, (8, 16, 16), 8, "images"),
+        (15, (8, 16, 16), 8, "planes"),  # they would not fill a vector
+        (16, (8, 16, 17), 8, "planes"),  # pixels would
+        (16, (8, 17, 16), 8, "planes"),  # a block would leave the cache
+        (16, (4, 16, 16), 4, "images"),
+        (16, (3, 16, 16), 3, "planes"),  # too few sums at once
+    ],
+)
+def test_many_small_images_fill_the_vectors(
+    images: int, shape: tuple[int, int, int], out: int, algorithm: str
+) -> None:  # fmt: skip
+    choices = kernels.conv2d_choices((images, *shape), out, 3, padding=1)
+    assert [choice.algorithm for choice in choices[:2]] == [algorithm] * 2
+    assert "16 images do" in choices[0].why or algorithm == "planes"
+    assert kernels.conv2d_choices((64, 6, 14, 14), 16, 5)[INPUT_GRAD].algorithm == "images", "LeNet"
+    half = kernels.conv2d_choices((images, 2 * shape[0], *shape[1:]), 2 * out, 3, padding=1, groups=2)
+    assert [choice.algorithm for choice in half[:2]] == (["planes"] * 2 if shape[0] == 8 else [algorithm] * 2)
+
+
 @pytest.mark.parametrize("turn", [FORWARD, INPUT_GRAD, WEIGHT_GRAD])
 def test_depthwise_is_as_many_groups_as_channels(turn: int) -> None:
     """One channel is no matter of groups."""

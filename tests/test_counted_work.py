@@ -15,9 +15,12 @@ SWEPT = 2 * 24 * 6 * 3 * 2 * 7 * 9  # of all inputs, whose sweep reads beside dy
 COUNTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any], int, int]] = [
     ("conv2d", "direct", (X, WEIGHT), {}, PRODUCTS, 2),
     ("conv2d", "planes", (X, WEIGHT), {}, PRODUCTS, 2),
+    ("conv2d", "images", (X, WEIGHT), {}, PRODUCTS, 1),
+    ("conv2d", "images", (numbers(33, 6, 7, 9), WEIGHT), {}, PRODUCTS // 2 * 33, 3),
     ("conv2d", "depthwise", (X, DEPTH), {"groups": 6}, PRODUCTS // 24, 2),
     ("conv2d_input_grad", "direct", (DY, WEIGHT, (7, 9)), {}, SWEPT, 2),
     ("conv2d_input_grad", "planes", (DY, WEIGHT, (7, 9)), {}, SWEPT, 2),
+    ("conv2d_input_grad", "images", (DY, WEIGHT, (7, 9)), {}, PRODUCTS, 1),
     ("conv2d_input_grad", "scatter", (DY, WEIGHT, (7, 9)), {}, PRODUCTS, 2),
     ("conv2d_weight_grad", "direct", (DY, X, (3, 2)), {}, PRODUCTS, 2),
     ("conv2d_weight_grad", "planes", (DY, X, (3, 2)), {}, PRODUCTS, 2),
@@ -34,7 +37,7 @@ COUNTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any], int, int]] = [
 
 @pytest.mark.parametrize("i", range(len(COUNTED)))
 def test_work_is_counted_in_multiplications(i: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the pieces are images, groups of them where vectors run along pixels, or rows of a product."""
+    """And the pieces are images, blocks of them, groups where vectors run along pixels, or rows of a product."""
     op, impl, args, options, work, pieces = COUNTED[i]
     asked: list[tuple[int, int]] = []
 

@@ -63,9 +63,7 @@ def gather_plan(
     target = Target(
         o * oh * ow, *strides, *sweep.every, o // groups, block, depth, groups, source.channels // groups, rows, pieces
     )
-    index = np.arange(o * (source.channels // groups) * window.kernel[0] * window.kernel[1])
-    grouped = index.reshape(groups, -1, o // groups, *window.kernel) if adjoint else None  # [G,O,C,K,L]
-    weights = grouped.swapaxes(1, 2) if grouped is not None else index.reshape(groups, o // groups, -1, *window.kernel)
+    weights = _indices(window, source.channels, o, groups, adjoint)
     orders = [_order(weights, phase, block, algorithm) for phase in sweep.phases]
     buffer = buffer_size(frame, rows)
     return Plan(
@@ -155,6 +153,19 @@ def _offsets(sweep: Sweep, frame: Any, rows: int, channels: int, planes: bool) -
 def _columns(sweep: Sweep, frame: Any, channels: int) -> Array:
     taps = [0 if frame.copied else tap.col for phase in sweep.phases for tap in phase.taps]
     return np.repeat(np.array(taps or [0], np.int64), channels)
+
+
+def packed_weights(window: Window, phase: Phase, ins: int, outs: int, groups: int, adjoint: bool) -> Array:
+    """The indices of a phase's weights [G, k, out], where k runs over its taps and then over in-channels."""
+    return _order(_indices(window, ins, outs, groups, adjoint), phase, 0, "planes")
+
+
+def _indices(window: Window, ins: int, outs: int, groups: int, adjoint: bool) -> Array:
+    """Where the weights [G,out,in,K,L] of a sweep into `outs` channels lie in the convolution's."""
+    index = np.arange(outs * (ins // groups) * window.kernel[0] * window.kernel[1])
+    if adjoint:
+        return index.reshape(groups, -1, outs // groups, *window.kernel).swapaxes(1, 2)
+    return index.reshape(groups, outs // groups, -1, *window.kernel)
 
 
 def _order(weights: Array, phase: Phase, block: int, algorithm: str) -> Array:

@@ -1,6 +1,7 @@
 """Which algorithm serves which convolution on the CPU: one rule, which `scratchnn-bench explain` prints.
 
 planes      few channels, or 1x1 weight gradients, that lie in planes: vectors along the pixels of a row
+images      few channels of many images whose rows are shorter than a vector: vectors along the images
 patches     the weight gradient where dy lies in planes of more channels than taps, and those fill vectors
 pointwise   1x1 of stride 1: a matrix product
 depthwise   as many groups as channels, which lie last: vectors along the channels
@@ -13,6 +14,7 @@ direct      everything else: register tiles over the windows as they lie
 im2col      columns and BLAS; the rule never takes it, it is the simple one to compare with
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -23,7 +25,18 @@ import numpy as np
 import numpy.typing as npt
 
 from scratchnn_kernels.check import Array, KernelError
-from scratchnn_kernels.conv2d import depthwise, direct, fft, im2col, patches, planes, pointwise, scatter, winograd
+from scratchnn_kernels.conv2d import (
+    depthwise,
+    direct,
+    fft,
+    im2col,
+    images,
+    patches,
+    planes,
+    pointwise,
+    scatter,
+    winograd,
+)
 from scratchnn_kernels.conv2d.order import is_channels_last
 from scratchnn_kernels.conv2d.sweep import Two
 from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
@@ -31,8 +44,12 @@ from scratchnn_kernels.geometry import Padding, Pair, Window, conv_window, pair
 FEW = 8  # channels: at most half of the lanes of a vector
 MANY = 16  # channels: vectors are half empty below
 WIDE = 24  # pixels of a row that fill vectors of the planes
+TURNED = 1 << 12  # numbers of an image, read and written: so many that a block of images stays in an L2 cache
 LARGE = 160  # products of a window's sum for each pixel that the Fourier transform needs, padding included
 FULL = 0.5  # of the outputs of Winograd's tiles that must be wanted
+
+
+Three = tuple[int, int, int]
 
 
 class Choice(NamedTuple):
@@ -65,53 +82,57 @@ def conv2d_choices(
     channels_last: bool = False,
 ) -> list[Choice]:  # fmt: skip
     """What serves conv2d, conv2d_input_grad and conv2d_weight_grad of such a convolution, and why."""
-    _, c, *size = input_shape
+    images, *image = input_shape
+    x: Three = (image[0], image[1], image[2])
     window = conv_window(pair("kernel_size", kernel_size, 1), stride, padding, dilation)
-    out = (out_channels, *window.output_size((size[0], size[1])))
+    y: Three = (out_channels, *window.output_size(x[1:]))
     exact = _to_be_exact(np.dtype(dtype))
     return [
-        forward_choice(window, groups, c, out, exact, channels_last),
-        input_grad_choice(window, groups, out_channels, c, (size[0], size[1]), exact, channels_last),
-        weight_grad_choice(window, groups, c, out, exact, channels_last),
+        forward_choice(window, groups, images, x, y, exact, channels_last),
+        input_grad_choice(window, groups, images, y, x, exact, channels_last),
+        weight_grad_choice(window, groups, x[0], y, exact, channels_last),
     ]
 
 
 @lru_cache(maxsize=1024)
-def forward_choice(
-    window: Window, groups: int, channels: int, out: tuple[int, int, int], exact: bool, last: bool
-) -> Choice:
-    """What serves conv2d from `channels`, which lie last or not, to out (O, OH, OW)."""
-    o, *size = out
-    if last and 1 < groups == channels == o:
+def forward_choice(window: Window, groups: int, images: int, x: Three, y: Three, exact: bool, last: bool) -> Choice:
+    """What serves conv2d of so many images from x (C, H, W), whose channels lie last or not, to y (O, OH, OW)."""
+    if last and 1 < groups == x[0] == y[0]:
         return DEPTHWISE
-    if o // groups <= FEW:
-        return Choice("planes", f"{o // groups} out-channels leave vectors along the channels half empty")
+    if y[0] // groups <= FEW:
+        return _into_few(groups, images, x, y)
     if pointwise.serves(window, groups):
         return POINTWISE
-    return _reduced(window, groups, min(channels, o), (size[0], size[1]), window.dilation, exact) or GENERAL
+    return _reduced(window, groups, min(x[0], y[0]), y[1:], window.dilation, exact) or GENERAL
 
 
 @lru_cache(maxsize=1024)
 def input_grad_choice(
-    window: Window, groups: int, out_channels: int, channels: int, input_size: Two, exact: bool, last: bool
-) -> Choice:
-    """What serves conv2d_input_grad from dy of `out_channels`, which lie last or not, to `channels`."""
-    if last and 1 < groups == channels == out_channels:
+    window: Window, groups: int, images: int, dy: Three, dx: Three, exact: bool, last: bool
+) -> Choice:  # fmt: skip
+    """What serves conv2d_input_grad of so many images from dy (O, OH, OW), whose channels lie last or not, to dx."""
+    if last and 1 < groups == dx[0] == dy[0]:
         return DEPTHWISE
-    if channels // groups <= FEW:
-        if groups == 1 and out_channels > (2 * FEW if window.stride == (1, 1) else FEW):
-            return Choice("scatter", f"{channels} channels are few, but all their taps fill vectors")
-        return Choice("planes", f"{channels // groups} channels leave vectors along the channels half empty")
+    if dx[0] // groups <= FEW:
+        if groups == 1 and dy[0] > (2 * FEW if window.stride == (1, 1) else FEW):
+            return Choice("scatter", f"{dx[0]} channels are few, but all their taps fill vectors")
+        return _into_few(groups, images, dy, dx)
     if pointwise.serves(window, groups):
         return POINTWISE
     (s, t), (d, e) = window.stride, window.dilation
-    return _reduced(window, groups, min(out_channels, channels), input_size, (s * d, t * e), exact) or GENERAL
+    return _reduced(window, groups, min(dy[0], dx[0]), dx[1:], (s * d, t * e), exact) or GENERAL
+
+
+def _into_few(groups: int, images: int, source: Three, target: Three) -> Choice:
+    """What serves few out-channels."""
+    channels, width = target[0] // groups, target[2]
+    if images >= MANY >= width and 2 * channels >= FEW and math.prod(source) + math.prod(target) <= TURNED:
+        return Choice("images", f"neither {channels} channels nor {width} pixels fill a vector, but {images} images do")
+    return Choice("planes", f"{channels} out-channels leave vectors along the channels half empty")
 
 
 @lru_cache(maxsize=1024)
-def weight_grad_choice(
-    window: Window, groups: int, channels: int, dy: tuple[int, int, int], exact: bool, last: bool
-) -> Choice:
+def weight_grad_choice(window: Window, groups: int, channels: int, dy: Three, exact: bool, last: bool) -> Choice:
     """What serves conv2d_weight_grad for x of `channels` and dy (O, OH, OW), whose channels lie last or not."""
     if last and 1 < groups == channels == dy[0]:
         return DEPTHWISE
@@ -158,17 +179,16 @@ def _to_be_exact(dtype: Any) -> bool:
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
-    out = (len(weight), *window.output_size(x.shape[2:]))
-    name, _ = forward_choice(window, groups, x.shape[1], out, _to_be_exact(x.dtype), is_channels_last(x))
+    y, exact = (len(weight), *window.output_size(x.shape[2:])), _to_be_exact(x.dtype)
+    name, _ = forward_choice(window, groups, len(x), x.shape[1:], y, exact, is_channels_last(x))
     return FORWARD[name](x, weight, bias, window, groups, relu)
 
 
 def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
-    channels = weight.shape[1] * groups
-    exact, last = _to_be_exact(dy.dtype), is_channels_last(dy)
-    name, _ = input_grad_choice(window, groups, dy.shape[1], channels, input_size, exact, last)
+    dx, exact = (weight.shape[1] * groups, *input_size), _to_be_exact(dy.dtype)
+    name, _ = input_grad_choice(window, groups, len(dy), dy.shape[1:], dx, exact, is_channels_last(dy))
     return INPUT_GRAD[name](dy, weight, input_size, window, groups, bias, relu)
 
 
@@ -206,6 +226,7 @@ def _then_relu(algorithm: Callable[..., Array]) -> Callable[..., Array]:
 FORWARD: dict[str, Callable[..., Array]] = {
     "direct": direct.conv2d,
     "planes": planes.conv2d,
+    "images": images.conv2d,
     "depthwise": depthwise.conv2d,
     "pointwise": pointwise.conv2d,
     "winograd": _if_served(winograd.conv2d, False),
@@ -216,6 +237,7 @@ FORWARD: dict[str, Callable[..., Array]] = {
 INPUT_GRAD: dict[str, Callable[..., Array]] = {
     "direct": direct.input_grad,
     "planes": planes.input_grad,
+    "images": images.input_grad,
     "depthwise": depthwise.input_grad,
     "pointwise": pointwise.input_grad,
     "scatter": _then_relu(scatter.input_grad),
