@@ -164,10 +164,10 @@ class Recipe:
     latent: int = 64
     width: int = 16  # channels of the first layers
     gamma: float = 1e-2  # of the similarity, for the decoder
-    deviation: float = 0.3  # s, of a feature
+    deviation: float = 0.7  # s, of a feature
     r1: float = 10.0  # gamma_1
     sigma: float = 0.1  # of a pixel, for the plain VAE
-    epochs: int = 10
+    epochs: int = 20
     batch_size: int = 32
     lr: float = 3e-4
     validation: int = 1000  # faces held out of training
