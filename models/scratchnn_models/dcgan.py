@@ -14,8 +14,8 @@ channels, PyTorch's usual initialisation.
 What to expect of digits: three minutes on one core (22 ms a step). Within 300 steps D knows nearly everything (its loss
 0.04, G's 4.8); then G comes back, and D's loss stays at 0.3 to 0.4 and G's at 2.5 to 3 to the end, while the digits go
 on to become better: the LeNet-FID of 2,000 held-out images falls from 133 after the first epoch to 33 after the last.
-Faces want R1 (`--data faces --set norm=none --set r1=10 --set latent=64 --set validation=1000 --epochs 40`, a quarter of
-an hour): their distance is 442 then, where a D with batch norm runs ahead and leaves G at 2794.
+Faces want R1 (`--data faces --set norm=none --set r1=10 --set latent=64 --set validation=1000 --epochs 40`, half an
+hour): their distance is 442 then, where a D with batch norm runs ahead and leaves G at 2794.
 """
 
 from collections.abc import Mapping
