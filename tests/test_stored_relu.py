@@ -133,6 +133,18 @@ def assert_like_its_parts(x: np.ndarray, *parts: Layer) -> None:
     assert_bits(dx, dy, "dx")
 
 
+@pytest.mark.parametrize("place", [0, 1])
+def test_who_watches_a_layer_sees_it(place: int) -> None:
+    """As the summary does, and what looks for the first NaN: a forward of the object itself."""
+    parts = Linear(7, 5, rng=np.random.default_rng(0)), ReLU()
+    x, seen, forward = RNG.standard_normal((2, 7)).astype(np.float32), [], parts[place].forward
+    expected, _ = Sequential(*parts).forward(x)
+    vars(parts[place])["forward"] = lambda x, *args: seen.append(x.shape) or forward(x, *args)
+    y, _ = Sequential(*parts).forward(x)
+    assert seen == [(2, 7) if place == 0 else (2, 5)]
+    assert_bits(y, expected, "y")
+
+
 class Doubled(Linear):
     """A layer of one's own, whose forward is not its parent's."""
 
