@@ -3,8 +3,8 @@
 Radford, Metz & Chintala, "Unsupervised Representation Learning with Deep Convolutional GANs", ICLR 2016, with the
 losses of gan.py and z uniform in [-1,1]^L. Options of the discriminator: `norm` is "batch"; "spectral", which bounds
 each layer's largest singular value by 1 (Miyato et al. 2018); or "none". `r1` is gamma of a penalty
-gamma/2 |grad D(x)|^2 at real images (Mescheder et al. 2018), by hand-written second order; it takes no batch norm, a
-step takes three times as long, and under gamma 10 D never runs ahead: its loss stays near 2 log 2.
+gamma/2 |grad D(x)|^2 at real images (Mescheder et al. 2018), by hand-written second order; it takes no batch norm, and
+under gamma 10 D never runs ahead: its loss stays near 2 log 2.
 
 On digits (`data=mnist`) and garments (`data=fashion_mnist`), of 32x32 pixels, the number is the Frechet distance of
 features of *our* LeNet, see digit_judge.py; on the drawn faces (`data=faces`), of 64x64 and one stage more, of those of

@@ -12,11 +12,11 @@ k-means centres, which shows how little it says. Simplified against the paper: a
 maxout, batch norm in G, Adam; and in the place of dropout the penalty R1 on D's gradient at real images (Mescheder et
 al. 2018), under which D never runs far ahead.
 
-What to expect: three quarters of an hour on one core (80 ms a step), and a minute more for the k-means. D's loss soon
-stays near 2 log 2 = 1.39, that of a D that cannot tell, and G's near log 2. The Parzen number of held-out images is 203
-after 15 epochs, 215 after 32 and 221 at the end. Of the test images it was 214.7 with half the units in ten minutes
-(`--set hidden=800 --epochs 24`), and 173 with the paper's dropout (`--set dropout=0.5 --set r1=0 --set hidden=400
---epochs 7`), which fell afterwards.
+What to expect: an hour and a quarter on a core that is shared (0.14 s a step), and a minute more for the k-means. D's
+loss soon stays near 2 log 2 = 1.39, that of a D that cannot tell, and G's near log 2. The Parzen number of held-out
+images is 203 after 15 epochs, 215 after 32 and 221 at the end. Of the test images it was 214.7 with half the units in
+ten minutes (`--set hidden=800 --epochs 24`), and 173 with the paper's dropout (`--set dropout=0.5 --set r1=0
+--set hidden=400 --epochs 7`), which fell afterwards.
 """
 
 from collections.abc import Mapping

@@ -101,6 +101,9 @@ def _convolutions(numbers: Callable[..., Array], channels: int, side: int) -> It
     yield Call("conv2d", (x, weight, numbers(channels)), same)
     yield Call("conv2d_input_grad", (x, weight, (side, side)), same)
     yield Call("conv2d_weight_grad", (x, x, (3, 3)), same)
+    many = numbers(16, 6, 8, 8), numbers(6, 6, 3, 3)
+    yield Call("conv2d", many, {"padding": 1})  # along the images
+    yield Call("conv2d_input_grad", (*many, (8, 8)), {"padding": 1})
     for c, o, kernel, stride, groups in (
         (channels, channels, 3, 1, channels),
         (channels, channels, 1, 1, 1),

@@ -24,9 +24,7 @@ class Plan(NamedTuple):
     """What a call needs besides the numbers; offsets are of elements in a turned block."""
 
     sizes: Array  # those of `Block` in images_loops.py
-    places: (
-        Array  # of each output pixel: itself, its position, its first step, its steps, its weights, a group's weights
-    )
+    places: Array  # of each output pixel: itself, its position, first step, steps, weights, and those of a group
     weight_steps: Array  # of each step, where its weights lie
     source_steps: Array  # and its pixels
     order: Array  # of the weights
