@@ -1,4 +1,4 @@
-"""The convolution trio on a GPU: implicit matrix products, or a thread a result where groups have one in-channel.
+"""The convolution trio on a GPU: implicit matrix products, or sums without any where groups have one in-channel.
 
 `cuda_tf32` does the products on the tensor cores, whose inputs keep 10 bits of mantissa; it is never chosen by itself.
 """
@@ -10,16 +10,13 @@ import numpy as np
 
 from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array, KernelError, describe
-from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, struct
+from scratchnn_kernels.conv2d import depthwise_cuda as depthwise
+from scratchnn_kernels.conv2d.convolution_cuda import Two, geometry
+from scratchnn_kernels.cuda import Source, contiguous, empty, or_none
 from scratchnn_kernels.cuda.tiles import Tile, choose, names, parts
 from scratchnn_kernels.geometry import Window
 
-DEPTHWISE = Source(
-    __file__, "depthwise.cu", ("depthwise<{T}>", "depthwise_input_grad<{T}>", "depthwise_weight_grad<{T}>")
-)
-CONVOLUTION = struct("batch groups channels height width outputs out_height out_width k l s t top left d e share")
 TENSOR_TILE = Tile(64, 64, 16, 8, 4)
-Two = tuple[int, int]
 
 
 class Products(NamedTuple):
@@ -31,7 +28,7 @@ class Products(NamedTuple):
     def forward(self, x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
         n, o, (oh, ow) = len(x), len(weight), window.output_size(x.shape[2:])
         y = empty((n, o, oh, ow), x)
-        given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
+        given = (contiguous(x), contiguous(weight), or_none(bias), y, geometry(x.shape, y.shape, window, groups))
         rows, columns = o // groups, n * oh * ow
         tile, name = self.tile(rows, y.size, x)
         self.source.launch(f"forward<{name}>", (*tile.grid(rows, columns), groups), (tile.threads,), *given)
@@ -42,7 +39,7 @@ class Products(NamedTuple):
     ) -> Array:
         c, (h, w), (s, t) = weight.shape[1], input_size, window.stride
         dx = empty((len(dy), c * groups, *input_size), dy)
-        given = (contiguous(dy), contiguous(weight), or_none(bias), dx, _geometry(dx.shape, dy.shape, window, groups))
+        given = (contiguous(dy), contiguous(weight), or_none(bias), dx, geometry(dx.shape, dy.shape, window, groups))
         columns = len(dy) * -(-h // s) * -(-w // t)  # cells of the largest phase
         tile, name = self.tile(c, dx.size, dy)
         grid = (*tile.grid(c, columns), groups * s * t)
@@ -55,7 +52,7 @@ class Products(NamedTuple):
         tile, name = self.tile(rows, rows * columns * groups, dy)
         pieces, share = parts(dy.size // o, tile.blocks(rows, columns) * groups)
         part = empty((pieces, o, c, *window.kernel), dy)
-        given = (contiguous(dy), contiguous(x), part, _geometry(x.shape, dy.shape, window, groups, share))
+        given = (contiguous(dy), contiguous(x), part, geometry(x.shape, dy.shape, window, groups, share))
         grid = (*tile.grid(rows, columns), groups * pieces)
         self.source.launch(f"weight_grad<{name}>", grid, (tile.threads,), *given)
         return self.source.added(part)
@@ -86,39 +83,21 @@ TF32 = Products(
 
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
-    if not _depthwise(weight.shape[1], groups):
-        return EXACT.forward(x, weight, bias, window, groups, relu)
-    y = empty((len(x), len(weight), *window.output_size(x.shape[2:])), x)
-    given = (contiguous(x), contiguous(weight), or_none(bias), y, _geometry(x.shape, y.shape, window, groups))
-    DEPTHWISE.each("depthwise<{T}>", y.size, *given)
-    return positive(y, impl="cuda") if relu else y
+    forward = depthwise.forward if _depthwise(weight.shape[1], groups) else EXACT.forward
+    return forward(x, weight, bias, window, groups, relu)
 
 
 def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
-    if not _depthwise(weight.shape[1], groups):
-        return EXACT.input_grad(dy, weight, input_size, window, groups, bias, relu)
-    dx = empty((len(dy), groups, *input_size), dy)
-    given = (contiguous(dy), contiguous(weight), or_none(bias), dx, _geometry(dx.shape, dy.shape, window, groups))
-    DEPTHWISE.each("depthwise_input_grad<{T}>", dx.size, *given)
-    return positive(dx, impl="cuda") if relu else dx
+    gradient = depthwise.input_grad if _depthwise(weight.shape[1], groups) else EXACT.input_grad
+    return gradient(dy, weight, input_size, window, groups, bias, relu)
 
 
 def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    if not _depthwise(x.shape[1] // groups, groups):
-        return EXACT.weight_grad(dy, x, window, groups)
-    dw = empty((dy.shape[1], 1, *window.kernel), dy)
-    geometry = _geometry(x.shape, dy.shape, window, groups)
-    DEPTHWISE.launch("depthwise_weight_grad<{T}>", (dw.size,), (256,), contiguous(dy), contiguous(x), dw, geometry)
-    return dw
+    gradient = depthwise.weight_grad if _depthwise(x.shape[1] // groups, groups) else EXACT.weight_grad
+    return gradient(dy, x, window, groups)
 
 
 def _depthwise(channels: int, groups: int) -> bool:
     return channels == 1 and groups > 1
-
-
-def _geometry(x: tuple[int, ...], y: tuple[int, ...], window: Window, groups: int, share: int = 0) -> Array:
-    (n, c, h, w), (_, o, oh, ow), ((top, _), (left, _)) = x, y, window.padding
-    taps = (*window.kernel, *window.stride, top, left, *window.dilation)
-    return np.array([(n, groups, c // groups, h, w, o // groups, oh, ow, *taps, share)], CONVOLUTION)
