@@ -14,9 +14,11 @@ ROOT = Path(__file__).parent.parent
 README, RESULTS, PICTURES = ROOT / "README.md", ROOT / "results", ROOT / "docs" / "pictures"
 NUMBERS = ROOT / "docs" / "numbers.md"
 BENCH = ROOT / "bench" / "results"
+GPU = BENCH / "h100.json"
 HEAD = "| model | measured | value | reference | seeds |", "|---|---|---|---|---|"
 BENCH_BEGIN, BENCH_END = "<!-- bench: made by `make readme` -->\n", "<!-- end of bench -->"
 FAULTS_BEGIN, FAULTS_END = "<!-- faults: made by `make readme` -->\n", "<!-- end of faults -->"
+GPU_BEGIN, GPU_END = "<!-- gpu: made by `make readme` -->\n", "<!-- end of gpu -->"
 BEGIN, END = "<!-- results: made by `make readme` -->\n", "<!-- end of results -->"
 
 
@@ -93,6 +95,41 @@ def _ratios(rows: list[dict[str, Any]], threads: int, key: str) -> str:
     return f"**{statistics.median(found):.2f}**{worst}"
 
 
+def gpu_table(measured: dict[str, Any]) -> str:
+    """One line a training step, then one an op: times over PyTorch's, and what the GPU allows over our time."""
+    lines = ["| time / PyTorch's | call by call, as written | graphs, strongest | share of the roof |"]
+    lines.append("|---|---|---|---|")
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in sorted(measured["rows"], key=lambda row: row["op"] != "train"):
+        if row["impl"] in ("scratchnn", "scratchnn graph", "scratchnn TF32, graph"):
+            precision = " in TF32" if "TF32" in row["impl"] else ""
+            name = f"{row['shape']}, step" if row["op"] == "train" else row["op"]
+            groups.setdefault(name + precision, []).append(row)
+    for name, rows in groups.items():
+        graphs = [row for row in rows if "graph" in row["impl"]]
+        shares = [row["share_of_peak"] for row in _largest(graphs)]
+        roof = "" if rows[0]["op"] == "train" else f"{statistics.median(shares):.0%}"
+        eager = _ratios([row for row in rows if row["impl"] == "scratchnn"], 1, "ratio_eager")
+        lines.append(f"| {name} | {eager} | {_ratios(graphs, 1, 'ratio_strongest')} | {roof} |")
+    peak, torch = measured["peaks"]["1"], measured["versions"]["torch"]
+    roof = f"copies {peak['gbytes'] / 1e3:.2f} TB/s, multiply-adds {peak['gflops'] / 1e3:.0f} TFLOP/s"
+    source = f"{measured['device']}, {roof}, PyTorch {torch}, {measured['date'][:10]}, `{measured['command']}`"
+    return "\n".join(lines) + f"\n\n*{source}*\n"
+
+
+def _largest(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of each op and pass that move or compute most: small ones measure how a kernel starts."""
+    most: dict[str, float] = {}
+    for row in rows:
+        most[row["pass"]] = max(most.get(row["pass"], 0), _work(row))
+    return [row for row in rows if _work(row) == most[row["pass"]]]
+
+
+def _work(row: dict[str, Any]) -> float:
+    """What its floor is made of, in seconds."""
+    return float(row["share_of_peak"] * row["seconds"])
+
+
 def roofline(measured: dict[str, Any], path: Path) -> None:
     """Draw what one thread reaches over the arithmetic per byte, under the roof of memory and multiply-adds."""
     from matplotlib.figure import Figure
@@ -141,7 +178,7 @@ def filled(readme: str) -> str:
     measured = bench()
     if measured and BENCH_BEGIN in readme:
         readme = _between(readme, BENCH_BEGIN, bench_table(measured), BENCH_END)
-    return readme
+    return _between(readme, GPU_BEGIN, gpu_table(json.loads(GPU.read_text())), GPU_END)
 
 
 def _between(text: str, begin: str, content: str, end: str) -> str:

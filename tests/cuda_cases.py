@@ -82,14 +82,17 @@ def elementwise() -> list[Case]:
     return [*cases, Case("relu", (x[:30],), off=True), Case("relu_grad", (dy[:30], calm[:30]), off=True)]
 
 
+ROWS = (37, 29), (9, 70), (2, 700), (2, 1100), (2, 4200)  # for each group of threads, and beyond its registers
+
+
 def softmaxes() -> list[Case]:
     banned = normal(3, 70)
     banned[1, ::3] = -np.inf
-    cases = [Case("softmax", (banned,)), Case("softmax", (20 * normal(2, 1100),))]
+    cases = [Case("softmax", (banned,)), *(Case("softmax", (20 * normal(*shape),)) for shape in ROWS)]
     cases += [Case("softmax", (20 * normal(2, 5, 137),), {"axis": 1})]
-    cases += [Case("softmax_grad", (normal(*shape), normal(*shape)), {"axis": 1}) for shape in ((9, 70), (2, 1100))]
+    cases += [Case("softmax_grad", (normal(*shape), normal(*shape)), {"axis": 1}) for shape in ROWS]
     cases += [Case("softmax_grad", (normal(2, 5, 137), normal(2, 5, 137)), {"axis": 1})]
-    for shape, smoothing in (((9, 10), 0.0), ((9, 70), 0.1), ((2, 1100), 0.1)):
+    for shape, smoothing in (((9, 10), 0.0), *((shape, 0.1) for shape in ROWS)):
         scores, target = 5 * normal(*shape), rng.integers(0, shape[1], shape[0])
         target[:2] = 0, shape[1] - 1
         cases.append(Case("softmax_cross_entropy", (scores, target), {"label_smoothing": smoothing}))
@@ -114,7 +117,12 @@ def pools() -> list[Case]:
     small = rng.integers(0, 20, (2, 1, 3, 3)).astype(np.int8)
     cases += [Case("max_pool2d_gather", (normal(2, 1, 4, 5), small))]
     cases += [Case("max_pool2d_scatter", (normal(2, 1, 3, 3), small, size)) for size in ((4, 5), (5, 5))]
-    return [*cases, Case("max_pool2d_scatter", (normal(*winners.shape), winners, (31, 29)))]
+    cases += [Case("max_pool2d_scatter", (normal(*winners.shape), winners, (31, 29)))]
+    for shape, options in (((7, 9, 6, 5), {"kernel_size": 2}), ((1, 1, 200, 161), {"kernel_size": 5, "stride": 4})):
+        _, winners = kernels.max_pool2d(normal(*shape), **options)  # small planes together, and a large one
+        cases += [Case("max_pool2d_scatter", (normal(*winners.shape), winners, shape[2:]))]
+    often = np.where(rng.random((3, 1, 20, 13)) < 0.5, 17, rng.integers(0, 30, (3, 1, 20, 13)))
+    return [*cases, Case("max_pool2d_scatter", (normal(*often.shape), often, (5, 6)))]
 
 
 def windows() -> list[Case]:
@@ -140,6 +148,14 @@ def windows() -> list[Case]:
             cases += [Case("resize2d", (normal(2, 2, 8, 9), size), options)]
             cases += [Case("resize2d_input_grad", (normal(2, 2, *size), (8, 9)), options)]
         cases += [Case("resize2d_input_grad", (normal(1, 1, 5, 4), (1, 1)), options)]
+        # Not a whole number of blocks, more planes than a thread takes at once, and more outputs of a cell.
+        cases += [Case("resize2d", (normal(1, 11, 10, 9), (19, 17)), options)]
+        cases += [Case("resize2d_input_grad", (normal(1, 11, 21, 93), (21, 15)), options)]
+    x, half = normal(11, 1, 23, 35), {"kernel_size": (1, 2)}
+    cases += [Case("avg_pool2d", (x,), half), Case("avg_pool2d", (normal(50, 3, 4, 5),), {"kernel_size": 2})]
+    cases += [Case("avg_pool2d_input_grad", (normal(11, 1, 23, 17), (23, 35)), half)]
+    cases += [Case("pad2d", (x, (1, 2, 3, 1)), {"mode": "reflect"})]
+    cases += [Case("pad2d_input_grad", (normal(11, 1, 27, 38), (23, 35), (1, 2, 3, 1)), {"mode": "reflect"})]
     return cases
 
 
@@ -149,19 +165,36 @@ def tops() -> list[Case]:
     ties[2, ::7] = -0.0
     calls: list[tuple[Any, int, int]] = [(normal(3, 700), 5, 1), (normal(3, 700), 300, 1), (ties, 300, 1)]
     calls += [(ties, 12, 1), (ties[:, :40], 40, 1), (normal(2, 70, 3) * 1e-39, 31, 1), (normal(300, 2), 7, 0)]
+    long = np.concatenate([ties[1:], ties[1:]], 1)  # for a block; one with more than THREADS to sort, and few ties
+    calls += [(long, 300, 1), (long, 5, 1), (normal(2, 1025), 700, 1)]
+    tiny, level, alike = normal(3, 60), normal(3, 1024), np.full((2, 50), -np.inf)
+    tiny[0] *= 1e-39
+    tiny[1, ::2] *= -1e-39
+    level[:, ::200] = 3
+    calls += [(tiny, 20, 1), (-tiny, 20, 1), (level, 4, 1), (level, 33, 1), (level, 1024, 1), (alike, 3, 1)]
+    calls += [(normal(5, 1), 1, 1), (normal(3, 200), 64, 1), (normal(3, 200), 1, 1)]
     return [Case(op, (x, k), {"axis": axis}) for op in ("topk", "k_sparse") for x, k, axis in calls]
 
 
-# Shape, axes, weight: batch norm in pieces, layer norm in shares, group norm, instance norm, weights of other kinds,
-# groups of one number.
+# Shape, axes, weight.
 NORMS: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]] = [
-    ((5, 3, 40, 31), (0, 2, 3), (1, 3, 1, 1)),
+    # batch norm in pieces: 16 bytes at a time, and not
+    ((7, 3, 40, 31), (0, 2, 3), (1, 3, 1, 1)),
+    ((9, 2, 31, 31), (0, 2, 3), (1, 2, 1, 1)),
+    # rows for each group of threads: layer norm in shares, group norm, instance norm; and one row too long
     ((150, 45), (1,), (1, 45)),
-    ((3, 2, 4, 5, 6), (2, 3, 4), (1, 2, 4, 1, 1)),
+    ((5, 4, 11, 13), (2, 3), (1, 4, 1, 1)),
+    ((3, 2, 4, 8, 11), (2, 3, 4), (1, 2, 4, 1, 1)),
+    ((2, 300), (1,), None),
+    ((3, 1500), (1,), (1, 1500)),
+    ((2, 2, 4, 33, 33), (2, 3, 4), (1, 2, 4, 1, 1)),
+    ((1, 4101), (1,), (1, 4101)),
+    # weights of other kinds, cells of one number
     ((4, 3, 5, 7), (2, 3), (1, 3, 1, 1)),
     ((3, 4, 5), (2,), (1, 4, 5)),
+    ((4, 3, 5), (0, 2), (1, 3, 5)),
+    ((4, 3, 5), (0, 2), (1, 1, 5)),
     ((130, 2, 3), (2,), (1, 2, 1)),
-    ((2, 300), (1,), None),
     ((4, 3, 5), (0, 2), None),
     ((4, 3, 5), (0,), (1, 3, 1)),
     ((1, 3), (0,), (1, 3)),
@@ -179,13 +212,26 @@ def norms() -> list[Case]:
             cases += [Case("normalize", (x, axes, 0.3, *affine), o)]
             cases += [Case("normalize_grad", (g, x, inv_std, axes), o)]
             cases += [Case("normalize_affine_grad", (g, x, mean, inv_std, affine[0] if affine else None, axes), o)]
+    x, g = normal(2, 3, 44), normal(2, 3, 44)
+    cases += [
+        Case("normalize", (x, (0, 2), 0.3), off=True),
+        Case("normalize_grad", (g, x, normal(1, 3, 1), (0, 2)), off=True),
+    ]
     # A difference of large squares would lose the variance.
-    return [*cases, Case("normalize", (rng.integers(97, 104, (300, 2)).astype(float), (0,), 0.3), {"centred": True})]
+    far = [rng.integers(97, 104, shape).astype(float) for shape in ((300, 2), (5, 600), (2, 3, 50, 60))]
+    return [*cases, *(Case("normalize", (x, axes, 0.3)) for x, axes in zip(far, ((0,), (1,), (0, 2, 3)), strict=True))]
 
 
 def products() -> list[Case]:
     cases = []
-    sizes = ((70, 67, 75, False), (5, 33, 150, False), (150, 37, 140, True), (600, 11, 9, False), (1, 1, 1, False))
+    sizes = (
+        (70, 67, 75, False),
+        (5, 33, 150, False),
+        (150, 37, 140, True),
+        (600, 11, 9, False),
+        (1, 1, 1, False),
+        (12, 80, 40, False),
+    )
     for n, i, o, large in sizes:
         x, w, dy = normal(n, i), normal(o, i), normal(n, o)
         cases += [Case("linear", (x, w), large=large), Case("linear_input_grad", (dy, w), large=large)]
@@ -214,6 +260,9 @@ def convolutions() -> list[Case]:
         *trio(2, 4, (20, 17), 20, (3, 3), stride=(3, 2), dilation=(3, 4), padding=4),
         *trio(2, 3, (6, 5), 4, (1, 1), stride=3),
         *trio(2, 4, (18, 17), 6, (2, 2), groups=2),  # a weight gradient in parts
+        *trio(2, 36, (8, 8), 40, (3, 3), padding=1),  # results 16 bytes at a time, and sums in parts
+        *trio(1, 12, (9, 8), 12, (4, 4)),
+        Case("conv2d", (normal(2, 40, 5, 4), normal(6, 40, 2, 2), normal(6)), {"relu": True}),
     ]
 
 
@@ -224,12 +273,33 @@ def tensor_convolutions() -> list[Case]:
         *trio(2, 18, (9, 10), 150, (2, 3), groups=2, **mixed),
         *trio(1, 70, (7, 6), 5, (1, 1), impl="cuda_tf32"),
         *trio(2, 4, (18, 17), 6, (2, 2), groups=2, impl="cuda_tf32"),
+        *trio(2, 130, (9, 8), 132, (1, 1), impl="cuda_tf32"),  # the large tile, and sums in parts
+        *trio(1, 20, (5, 8), 66, (1, 1), impl="cuda_tf32"),  # 16 bytes at a time, beyond what there is
+        *trio(2, 3, (6, 5), 4, (1, 1), stride=3, impl="cuda_tf32"),  # phases without a tap
+        Case("conv2d", (normal(2, 4, 8, 9), normal(3, 4, 1, 3), normal(3)), {"relu": True}, "cuda_tf32", off=True),
+        # Of 25 parts of the sum, the last has no terms.
+        Case("conv2d_weight_grad", (normal(13, 3, 5, 25), normal(13, 2, 5, 25), (1, 1)), {}, "cuda_tf32"),
     ]
 
 
 def depthwise() -> list[Case]:
     mixed = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 3}
-    return [*trio(2, 3, (13, 21), 6, (3, 2), **mixed), *trio(3, 5, (9, 8), 5, (2, 2), groups=5)]
+    x, w, bias = normal(3, 2, 17, 70), normal(4, 1, 3, 3), normal(4)
+    infinite = normal(1, 2, 13, 6)
+    infinite[0, :, -1, 2], infinite[0, 1, 4, 0] = np.inf, np.nan
+    return [
+        *trio(2, 3, (13, 21), 6, (3, 2), **mixed),
+        *trio(3, 5, (9, 8), 5, (2, 2), groups=5),
+        *trio(2, 2, (33, 9), 4, (2, 3), stride=(3, 2), padding=(1, 2), dilation=(2, 1), groups=2),
+        *trio(2, 2, (3, 2), 2, (1, 1), stride=4, groups=2),  # phases without a tap or a cell
+        *trio(3, 2, (19, 67), 4, (3, 3), padding=(1, 2), groups=2),
+        *trio(5, 3, (9, 7), 3, (5, 5), padding=2, groups=3),
+        *trio(10, 2, (17, 40), 2, (3, 3), groups=2),  # a weight gradient in parts
+        Case("conv2d", (x, w, bias), {"groups": 2, "relu": True}),
+        Case("conv2d_weight_grad", (normal(1, 2, 11, 4), infinite, (3, 3)), {"groups": 2}),
+        Case("conv2d", (normal(150_000, 4, 1, 1), normal(4, 1, 1, 1)), {"groups": 4}),  # several planes a thread
+        Case("conv2d_input_grad", (normal(150_000, 4, 1, 1), normal(4, 1, 1, 1), (1, 1)), {"groups": 4}),
+    ]
 
 
 def updates() -> list[Case]:
@@ -251,7 +321,10 @@ def losses() -> list[Case]:
         Case(op, (x, p if op == "binary_cross_entropy" else t), divisor)
         for op in ("squared_error", "absolute_error", "binary_cross_entropy")
         for divisor in divisors
-    ] + [Case("squared_error", (normal(370, 370), normal(370, 370)))]
+    ] + [
+        Case("squared_error", (normal(1025, 1025), normal(1025, 1025))),
+        Case("squared_error", (normal(30), normal(30)), off=True),
+    ]
 
 
 CASES: dict[str, list[Case]] = {

@@ -15,6 +15,7 @@ from played_cupy import ndarray, played
 from scratchnn_bench import (
     against,
     cli,
+    graphs,
     peak_gpu,
     report,
     step_cases,
@@ -26,12 +27,12 @@ from scratchnn_bench import (
 )
 from scratchnn_bench.catalogue import catalogue
 from scratchnn_bench.peak import Peak
-from scratchnn_bench.work import How, worst_error
+from scratchnn_bench.work import How, Work, worst_error
 from scratchnn_bench.workers import EAGER, ON_GPU, OURS
 from scratchnn_kernels import TABLE
 from test_bench_protocol import TINY, Stand
 
-CASES = {case.name: case for case in catalogue()}
+CASES = {case.name: case for case in catalogue("cuda")}
 PEAK = Peak(1.0, "nothing", 10.0)
 
 
@@ -79,7 +80,8 @@ def test_tensor_cores_serve_single_precision_only(gpu: ModuleType, monkeypatch: 
 
 
 STRONG = {(v.how.tf32, v.how.graph): name for name, v in ON_GPU.items() if v.library == "torch" and v.how.fused}
-EXACT, ROUNDED, GRAPH = STRONG[False, False], STRONG[True, False], STRONG[False, True]
+EXACT, ROUNDED, GRAPH = STRONG[False, False], STRONG[True, True], STRONG[False, True]
+OURS_ROUNDED = "scratchnn TF32, graph"
 
 
 def rows(op: str, running: Any, folder: Any) -> dict[str, Any]:
@@ -92,26 +94,46 @@ def rows(op: str, running: Any, folder: Any) -> dict[str, Any]:
 def test_what_is_rounded_is_compared_with_what_is_rounded(tmp_path: Any) -> None:
     """TF32 may be off by more, and is no opponent of float32."""
     running = {
-        OURS: Stand(4.0), "scratchnn TF32": Stand(3.0, error=2e-3), EAGER: Stand(8.0), EXACT: Stand(2.0),
+        OURS: Stand(4.0), OURS_ROUNDED: Stand(3.0, error=2e-3), EAGER: Stand(8.0), EXACT: Stand(2.0),
         ROUNDED: Stand(1.0, error=2e-3),
     }  # fmt: skip
     found = rows("conv2d", running, tmp_path)
     assert (found[OURS]["ratio_eager"], found[OURS]["ratio_strongest"], found[OURS]["strongest"]) == (0.5, 2.0, EXACT)
-    assert found["scratchnn TF32"]["ratio_eager"] is None
-    assert (found["scratchnn TF32"]["ratio_strongest"], found["scratchnn TF32"]["strongest"]) == (3.0, ROUNDED)
+    assert found[OURS_ROUNDED]["ratio_eager"] is None
+    assert (found[OURS_ROUNDED]["ratio_strongest"], found[OURS_ROUNDED]["strongest"]) == (3.0, ROUNDED)
     without_products = rows("mse", running, tmp_path)
-    assert not {"scratchnn TF32", ROUNDED} & without_products.keys(), "there is nothing to round"
+    assert not {OURS_ROUNDED, ROUNDED} & without_products.keys(), "there is nothing to round"
     assert any(" TF32 " in line for line in report.table([*found.values()]))
 
 
 def test_a_graph_is_compared_with_a_graph_and_with_eager(tmp_path: Any) -> None:
     running = {OURS: Stand(4.0), "scratchnn graph": Stand(1.0), EAGER: Stand(8.0), GRAPH: Stand(0.5)}
-    assert not {"scratchnn graph", GRAPH} & rows("conv2d", running, tmp_path).keys(), "graphs are of steps"
-    step = rows("train", running, tmp_path)
-    ours, graph = step[OURS], step["scratchnn graph"]
-    assert (graph["ratio_eager"], graph["ratio_strongest"], graph["strongest"]) == (0.125, 2.0, GRAPH)
-    assert (ours["ratio_strongest"], ours["strongest"]) == (0.5, EAGER)
-    assert any(" graph " in line for line in report.table([*step.values()]))
+    for op in "conv2d", "train":
+        found = rows(op, running, tmp_path)
+        ours, graph = found[OURS], found["scratchnn graph"]
+        assert (graph["ratio_eager"], graph["ratio_strongest"], graph["strongest"]) == (0.125, 2.0, GRAPH)
+        assert (ours["ratio_strongest"], ours["strongest"]) == (0.5, EAGER)
+        assert any(" graph " in line for line in report.table([*found.values()]))
+
+
+def test_many_calls_of_an_op_are_one_graph(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The time of a slot is that of one of them; the first call runs them one by one, the second one captures them."""
+    runner = worker.Runner("scratchnn", 1, How(device="cuda", graph=True))
+    ran: list[int] = []
+    runner.work = graphs.together(Work(lambda: ran.append(1), dict), "scratchnn")
+    clock = iter(range(100))
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: float(next(clock)))
+    assert runner.slot(3).seconds == pytest.approx(1 / 3 / 16)
+    assert len(ran) == 2 * 16
+    assert runner._made(CASES["relu forward 64x6x14x14"], runner.how).times == 16
+    assert runner._made(CASES["train step LeNet B1"], runner.how).times == 1
+
+
+def test_what_no_cache_holds_is_measured_on_a_gpu_only() -> None:
+    large = CASES.keys() - {case.name for case in catalogue()}
+    assert "batch_norm backward 64x64x64x64" in large and "adam step 16777216 of one layer" in large
+    batch, instance = (CASES[f"{op}_norm forward 64x64x64x64"].nbytes for op in ("batch", "instance"))
+    assert batch == 4 * (3 * 2**24 + 128) and instance == 4 * 2 * 2**24, "batch norm must read its input twice"
 
 
 def test_numba_s_kernels_are_compared_where_they_serve(tmp_path: Any) -> None:

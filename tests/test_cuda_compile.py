@@ -78,7 +78,7 @@ LOCAL = r"\b(LDL|STL)\b"
 CODE = {
     "elementwise.cu": (r"LDG\.E\.128", r"STG\.E\.128"),
     "conv2d.cu": (r"FFMA", r"LDS\.128", r"DFMA"),
-    "conv2d_tf32.cu": (r"HMMA\.1688\.F32\.TF32", r"LDGSTS"),
+    "conv2d_tf32.cu": (r"HMMA\.1688\.F32\.TF32", r"LDG\.E\.128", r"LDS\.128"),
     "linear.cu": (r"FFMA", r"LDS\.128", r"DFMA"),
     "softmax.cu": (r"SHFL", r"MUFU\.EX2"),
     "topk.cu": (r"ATOMS", r"VOTE"),

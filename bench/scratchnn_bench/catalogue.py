@@ -1,6 +1,6 @@
 """All that is timed against PyTorch: the ops of the lecture's models at their shapes, and whole training steps."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from math import prod
 from typing import Any
@@ -34,13 +34,42 @@ SHAPES = (
     "linear 400->120 B64",
     "linear 64->256 B3136",  # ViT
 )
+BOTH = ("forward", "backward")
+ACTIVATIONS = (
+    ("relu", (64, 6, 14, 14)), ("relu", (8, 64, 64, 64)), ("leaky_relu", (64, 64, 14, 14)), ("gelu", (3136, 256)),
+    ("tanh", (64, 1, 28, 28)), ("sigmoid", (128, 784)), ("softmax", (12544, 49)),
+)  # fmt: skip
+TWINS: dict[str, tuple[Any, Any]] = {
+    "relu": ((lambda _: snn.ReLU()), (lambda nn: nn.ReLU())),
+    "leaky_relu": ((lambda _: snn.LeakyReLU(0.2)), (lambda nn: nn.LeakyReLU(0.2))),
+    "gelu": ((lambda _: snn.GELU()), (lambda nn: nn.GELU())),
+    "tanh": ((lambda _: snn.Tanh()), (lambda nn: nn.Tanh())),
+    "sigmoid": ((lambda _: snn.Sigmoid()), (lambda nn: nn.Sigmoid())),
+    "softmax": ((lambda _: snn.Softmax()), (lambda nn: nn.Softmax(-1))),
+}
 OPS = {"conv": "conv2d", "convT": "conv_transpose2d", "linear": "linear"}
 
 
-def catalogue() -> list[Case]:
-    """Every case."""
+def catalogue(device: str = "cpu") -> list[Case]:
+    """Every case; on a GPU, what only moves bytes also for arrays that no cache holds."""
     made = [case for shape in SHAPES for case in _bilinear(parse(shape))]
-    return [*made, *_pools(), *_norms(), *_activations(), *function_cases.cases(), *step_cases.cases()]
+    made += [*_pools((64, 6, 28, 28)), *_pools((8, 64, 64, 64)), *_norms(), *_activations(ACTIVATIONS)]
+    made += [*function_cases.cases(), *step_cases.cases()]
+    return made if device == "cpu" else [*made, *_large()]
+
+
+def _large() -> list[Case]:
+    images, rows = (64, 64, 64, 64), (16384, 1024)
+    kinds = (("relu", images), ("gelu", images), ("softmax", rows))
+    return [
+        *_bilinear(parse("conv 64->64 3x3 64x64 p1 g64 B64")),
+        *_pools(images),
+        *_batch_norm(images, again=1),
+        *_layer_norm(rows),
+        *_instance_norm(images),
+        *_activations(kinds),
+        *function_cases.large_cases(),
+    ]
 
 
 def select(cases: Sequence[Case], words: Sequence[str]) -> list[Case]:
@@ -62,58 +91,47 @@ def _module(shape: Shape, nn: Any) -> Any:
     return kind(shape.ins, shape.outs, shape.kernel, **shape.options)
 
 
-def _pools() -> list[Case]:
-    both = ("forward", "backward")
-    lenet, unet = (64, 6, 28, 28), (8, 64, 64, 64)
+def _pools(x_shape: tuple[int, ...]) -> list[Case]:
     kinds: tuple[tuple[str, Any, Any], ...] = (
         ("max_pool2d", lambda _: snn.MaxPool2d(2), lambda nn: nn.MaxPool2d(2)),
         ("avg_pool2d", lambda _: snn.AvgPool2d(2), lambda nn: nn.AvgPool2d(2)),
     )
     return [
         case
-        for x_shape in (lenet, unet)
         for op, make, twin in kinds
-        for case in layer_cases(op, f"2x2 {_shown(x_shape)}", make, twin, x_shape, both, y_size=prod(x_shape) // 4)
+        for case in layer_cases(op, f"2x2 {_shown(x_shape)}", make, twin, x_shape, BOTH, y_size=prod(x_shape) // 4)
     ]
 
 
 def _norms() -> list[Case]:
-    both = ("forward", "backward")
-    gan, unet, sr, tokens = (64, 128, 7, 7), (8, 64, 64, 64), (16, 64, 24, 24), (3136, 64)
-
-    def batch(x_shape: tuple[int, ...]) -> list[Case]:
-        c = x_shape[1]
-        twins = (lambda _: snn.BatchNorm2d(c)), (lambda nn: nn.BatchNorm2d(c))
-        return layer_cases("batch_norm", _shown(x_shape), *twins, x_shape, both)
-
-    layer = (lambda _: snn.LayerNorm(64)), (lambda nn: nn.LayerNorm(64))
+    sr = (16, 64, 24, 24)
     group = (lambda _: snn.GroupNorm(8, 64)), (lambda nn: nn.GroupNorm(8, 64))
-    instance = (lambda _: snn.InstanceNorm2d(64)), (lambda nn: nn.InstanceNorm2d(64))
     return [
-        *batch(gan),
-        *batch(unet),
-        *layer_cases("layer_norm", _shown(tokens), *layer, tokens, both),
-        *layer_cases("group_norm", f"8 groups {_shown(sr)}", *group, sr, both),
-        *layer_cases("instance_norm", _shown(sr), *instance, sr, both),
+        *_batch_norm((64, 128, 7, 7)),  # DCGAN
+        *_batch_norm((8, 64, 64, 64)),  # U-Net
+        *_layer_norm((3136, 64)),  # ViT
+        *layer_cases("group_norm", f"8 groups {_shown(sr)}", *group, sr, BOTH),
+        *_instance_norm(sr),
     ]
 
 
-def _activations() -> list[Case]:
-    both = ("forward", "backward")
-    kinds: tuple[tuple[str, Any, Any, tuple[int, ...]], ...] = (
-        ("relu", lambda _: snn.ReLU(), lambda nn: nn.ReLU(), (64, 6, 14, 14)),
-        ("relu", lambda _: snn.ReLU(), lambda nn: nn.ReLU(), (8, 64, 64, 64)),
-        ("leaky_relu", lambda _: snn.LeakyReLU(0.2), lambda nn: nn.LeakyReLU(0.2), (64, 64, 14, 14)),
-        ("gelu", lambda _: snn.GELU(), lambda nn: nn.GELU(), (3136, 256)),
-        ("tanh", lambda _: snn.Tanh(), lambda nn: nn.Tanh(), (64, 1, 28, 28)),
-        ("sigmoid", lambda _: snn.Sigmoid(), lambda nn: nn.Sigmoid(), (128, 784)),
-        ("softmax", lambda _: snn.Softmax(), lambda nn: nn.Softmax(-1), (12544, 49)),
-    )
-    return [
-        case
-        for op, make, twin, x_shape in kinds
-        for case in layer_cases(op, _shown(x_shape), make, twin, x_shape, both)
-    ]
+def _batch_norm(x_shape: tuple[int, ...], again: int = 0) -> list[Case]:
+    twins = (lambda _: snn.BatchNorm2d(x_shape[1])), (lambda nn: nn.BatchNorm2d(x_shape[1]))
+    return layer_cases("batch_norm", _shown(x_shape), *twins, x_shape, BOTH, again=again)
+
+
+def _layer_norm(x_shape: tuple[int, int]) -> list[Case]:
+    twins = (lambda _: snn.LayerNorm(x_shape[1])), (lambda nn: nn.LayerNorm(x_shape[1]))
+    return layer_cases("layer_norm", _shown(x_shape), *twins, x_shape, BOTH)
+
+
+def _instance_norm(x_shape: tuple[int, ...]) -> list[Case]:
+    twins = (lambda _: snn.InstanceNorm2d(x_shape[1])), (lambda nn: nn.InstanceNorm2d(x_shape[1]))
+    return layer_cases("instance_norm", _shown(x_shape), *twins, x_shape, BOTH)
+
+
+def _activations(kinds: Iterable[tuple[str, tuple[int, ...]]]) -> list[Case]:
+    return [case for op, x_shape in kinds for case in layer_cases(op, _shown(x_shape), *TWINS[op], x_shape, BOTH)]
 
 
 def _shown(x_shape: tuple[int, ...]) -> str:

@@ -38,8 +38,9 @@ def bench(
     Ratios are of scratchnn's time to another's: 0.5 is twice as fast. "best" is the fastest of PyTorch's ways: as a
     user writes it (eager), fused Adam with tuned malloc, the same with channels-last. "peak" is the share of what the
     machine's arithmetic or memory would allow. CL marks channels-last input, where that makes a difference. On a GPU,
-    TF32 marks products whose factors keep 10 bits and "graph" steps that are CUDA graphs, on both sides, Numba kernels
-    by Numba-CUDA in the place of ours, and "best" has cuDNN try its algorithms.
+    TF32 marks products whose factors keep 10 bits, and "graph" CUDA graphs, on both sides: training steps, and ops of
+    which only the GPU's time is then left. Numba marks kernels by Numba-CUDA in the place of ours; "best" has cuDNN try
+    its algorithms.
     """
     if context.invoked_subcommand:
         return
@@ -50,7 +51,7 @@ def bench(
     if against is None and device == "cpu":
         measured = _reference(op or [], quick, threads)
     elif against in (None, "torch"):
-        measured = _torch(op or [], quick, [1] if device == "cuda" else threads or [1, 2], device)
+        measured = _torch(op or [], quick, [1] if device == "cuda" else threads or [1, 2], device, json)
     else:
         raise ScratchnnError(f"--against {against}: there is torch")
     if json:
@@ -128,20 +129,25 @@ def trainings(
         _write(json, {"model": model, "epochs": epochs, "seeds": seeds, "rows": rows})
 
 
-def _torch(words: list[str], quick: bool, threads: list[int], device: str) -> dict[str, Any]:
-    from scratchnn_bench.against import QUICK, Plan
+def _torch(words: list[str], quick: bool, threads: list[int], device: str, json: Path | None) -> dict[str, Any]:
+    from scratchnn_bench.against import PLANS, QUICK
     from scratchnn_bench.catalogue import catalogue, select
     from scratchnn_bench.report import table
     from scratchnn_bench.run import against_torch
 
-    cases = _some(select(catalogue(), words), words, sorted({case.op for case in catalogue()}))
+    all_cases = catalogue(device)
+    cases = _some(select(all_cases, words), words, sorted({case.op for case in all_cases}))
     show = sys.stderr.isatty()
 
     def say(line: str) -> None:
         if show:
             typer.echo(f"\r\x1b[K{line[:110]}", nl=False, err=True)
 
-    measured = against_torch(cases, threads, QUICK if quick else Plan(), say, device)
+    def save(measured: dict[str, Any]) -> None:
+        if json:
+            _write(json, measured)
+
+    measured = against_torch(cases, threads, QUICK if quick else PLANS[device], say, device, save)
     say("")
     for count, peak in measured["peaks"].items():
         what = f"{peak['gflops']:.0f} GFLOP/s ({peak['gflops_by']}), copies {peak['gbytes']:.0f} GB/s"

@@ -12,33 +12,57 @@ from scratchnn_bench.work import Case, How, Work, here, normal, tensor
 
 LENET = ((6, 1, 5, 5), (6,), (16, 6, 5, 5), (16,), (10, 400), (10,))
 VAE = ((400, 784), (400,), (40, 400), (40,), (400, 20), (400,), (784, 400), (784,))
+Shapes = tuple[tuple[int, ...], ...]
 Targets = Callable[[tuple[int, ...], How], Array]
 
 
 def cases() -> list[Case]:
     """Every loss (its value and its gradient), the k-sparse activation, and a step of each optimizer."""
     images, digits, words = (128, 784), (64, 10), (256, 1000)
-    made = [
+    return [
         _loss("mse", images, _normal_target, "mse_loss"),
         _loss("l1", images, _normal_target, "l1_loss"),
         _loss("bce_with_logits", images, _probabilities, "binary_cross_entropy_with_logits"),
         _loss("cross_entropy", digits, _classes, "cross_entropy"),
         _loss("cross_entropy", words, _classes, "cross_entropy"),
+        *_top(words),
+        *_updates("LeNet", LENET),
+        *_updates("VAE", VAE),
     ]
-    made += [
-        Case("topk", name, "256x1000 k25", 0, 3 * 4 * 256e3, partial(_topk, name), partial(_topk_t, name))
+
+
+def large_cases() -> list[Case]:
+    """The same with arrays that no cache holds."""
+    rows = (16384, 1000)
+    return [
+        _loss("mse", rows, _normal_target, "mse_loss"),
+        _loss("bce_with_logits", rows, _probabilities, "binary_cross_entropy_with_logits"),
+        _loss("cross_entropy", rows, _classes, "cross_entropy"),
+        *_top(rows),
+        *_updates("one layer", ((4096, 4096),)),
+    ]
+
+
+def _top(shape: tuple[int, int]) -> list[Case]:
+    numbers = float(np.prod(shape))
+    return [
+        Case(
+            "topk", name, f"{shape[0]}x{shape[1]} k25", 0, 3 * 4 * numbers, partial(_topk, name, shape),
+            partial(_topk_t, name, shape),
+        )
         for name in ("forward", "backward")
-    ]
-    for net, shapes in (("LeNet", LENET), ("VAE", VAE)):
-        count = sum(int(np.prod(shape)) for shape in shapes)
-        for op, streams in (("adam", 7), ("sgd", 5)):  # arrays read or written: w, g, m, v in, w, m, v out
-            made.append(
-                Case(
-                    op, "step", f"{count} of {net}", 0, 4.0 * streams * count, partial(_update, op, shapes),
-                    partial(_update_t, op, shapes),
-                )
-            )  # fmt: skip
-    return made
+    ]  # fmt: skip
+
+
+def _updates(net: str, shapes: Shapes) -> list[Case]:
+    count = sum(int(np.prod(shape)) for shape in shapes)
+    return [  # arrays read or written: w, g, m, v in, w, m, v out
+        Case(
+            op, "step", f"{count} of {net}", 0, 4.0 * streams * count, partial(_update, op, shapes),
+            partial(_update_t, op, shapes),
+        )
+        for op, streams in (("adam", 7), ("sgd", 5))
+    ]  # fmt: skip
 
 
 def _loss(op: str, shape: tuple[int, ...], target: Targets, torch_name: str) -> Case:
@@ -77,8 +101,8 @@ def _classes(shape: tuple[int, ...], how: How) -> Array:
     return np.arange(shape[0]) * 7 % shape[1]
 
 
-def _topk(pass_name: str, how: How) -> Work:
-    layer, x = TopK(25), here(normal("x", (256, 1000), how), how)
+def _topk(pass_name: str, shape: tuple[int, int], how: How) -> Work:
+    layer, x = TopK(25), here(normal("x", shape, how), how)
     _, ctx = layer.forward(x)
     dy = here(normal("dy", x.shape, how), how)
     if pass_name == "forward":
@@ -86,11 +110,11 @@ def _topk(pass_name: str, how: How) -> Work:
     return Work(lambda: layer.backward(dy, ctx), lambda: {"dx": layer.backward(dy, ctx)})
 
 
-def _topk_t(pass_name: str, how: How) -> Work:
+def _topk_t(pass_name: str, shape: tuple[int, int], how: How) -> Work:
     import torch
 
-    x = tensor(normal("x", (256, 1000), how), how).requires_grad_()
-    dy = tensor(normal("dy", (256, 1000), how), how)
+    x = tensor(normal("x", shape, how), how).requires_grad_()
+    dy = tensor(normal("dy", shape, how), how)
 
     def forward() -> Any:
         values, where = x.topk(25)
@@ -102,7 +126,7 @@ def _topk_t(pass_name: str, how: How) -> Work:
     return Work(backward, lambda: {"dx": backward()[0]})
 
 
-def _update(op: str, shapes: tuple[tuple[int, ...], ...], how: How) -> Work:
+def _update(op: str, shapes: Shapes, how: How) -> Work:
     params = [Param(here(normal(f"w{i}", shape, how), how)) for i, shape in enumerate(shapes)]
     optimizer: Any = optim.Adam(params, 1e-2) if op == "adam" else optim.SGD(params, 1e-2, momentum=0.9)
     for i, param in enumerate(params):
@@ -115,12 +139,14 @@ def _update(op: str, shapes: tuple[tuple[int, ...], ...], how: How) -> Work:
     return Work(optimizer.step, results)
 
 
-def _update_t(op: str, shapes: tuple[tuple[int, ...], ...], how: How) -> Work:
+def _update_t(op: str, shapes: Shapes, how: How) -> Work:
     import torch
 
     params = [torch.nn.Parameter(tensor(normal(f"w{i}", shape, how), how)) for i, shape in enumerate(shapes)]
     kind = torch.optim.Adam if op == "adam" else partial(torch.optim.SGD, momentum=0.9)
-    optimizer = kind(params, lr=1e-2, **({"fused": True} if how.fused else {}))
+    options = {"fused": True} if how.fused else {}
+    options |= {"capturable": True} if how.graph and op == "adam" else {}
+    optimizer = kind(params, lr=1e-2, **options)
     for i, param in enumerate(params):
         param.grad = tensor(normal(f"g{i}", tuple(param.shape), how), how)
 

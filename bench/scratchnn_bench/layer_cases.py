@@ -18,16 +18,20 @@ Twin = Callable[[Any], Any]  # takes torch.nn, gives the module
 
 def layer_cases(
     op: str, shape: str, make: Make, twin: Twin, x_shape: tuple[int, ...], passes: tuple[str, ...], *,
-    y_size: int | None = None, flops: float = 0.0,
+    y_size: int | None = None, flops: float = 0.0, again: int = 0,
 ) -> list[Case]:  # fmt: skip
-    """One case a pass; `y_size` numbers come out (as many as go in, if not said), `flops` are those of one pass."""
+    """One case a pass; `y_size` numbers come out (as many as go in, if not said), `flops` are those of one pass.
+
+    `again`: what statistics must be known of is read that often once more, if no cache holds it.
+    """
     x_size = prod(x_shape)
     weights = sum(param.data.size for param in make(stream(0, "init")).params())
     touched = x_size + weights + (x_size if y_size is None else y_size)
     return [
         Case(
             # To find all gradients, most ops read their x or y besides dy.
-            op, name, shape, flops, 4.0 * (touched + (x_size if name == "backward" else 0)),
+            op, name, shape, flops,
+            4.0 * (touched + again * x_size + (x_size * (1 + again) if name == "backward" else 0)),
             partial(ours, make, x_shape, name), partial(theirs, make, twin, x_shape, name),
             has_layouts=len(x_shape) == 4,
         )

@@ -20,15 +20,22 @@ from scratchnn_models.run import commit, processor
 
 
 def against_torch(
-    cases: Sequence[Case], counts: Sequence[int], plan: Plan, say: Callable[[str], None], device: str = "cpu"
-) -> dict[str, Any]:
-    """Time the cases with each number of threads, or on a GPU; `say` hears of the progress."""
+    cases: Sequence[Case], counts: Sequence[int], plan: Plan, say: Callable[[str], None], device: str = "cpu",
+    save: Callable[[dict[str, Any]], None] = lambda measured: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Time the cases with each number of threads, or on a GPU; `say` hears of progress, `save` of all rows so far."""
     if find_spec("torch") is None:
         raise ScratchnnError("PyTorch is not installed; pip install 'scratchnn[bench]' or leave out --against torch")
     mover(device)  # which says why there is none
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if max(counts) > cores:
         raise ScratchnnError(f"--threads {max(counts)}: this machine has {cores} cores")
+    about = {
+        "device": processor() if device == "cpu" else gpu_state().text, "cores": cores,
+        "python": platform.python_version(), "commit": commit(),
+        "command": shlex.join(["scratchnn-bench", *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
     rows: list[Row] = []
     peaks = {}
     with tempfile.TemporaryDirectory(prefix="scratchnn-bench-") as temporary:
@@ -47,9 +54,5 @@ def against_torch(
                 for i, case in enumerate(cases, 1):
                     say(f"threads {threads}, {i}/{len(cases)}: {case.name}")
                     rows += compare(case, running, known, peak, threads, plan)
-    return {
-        "device": processor() if device == "cpu" else gpu_state().text, "cores": cores,
-        "python": platform.python_version(), "versions": versions,
-        "commit": commit(), "command": shlex.join(["scratchnn-bench", *sys.argv[1:]]),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"), "peaks": peaks, "rows": rows,
-    }  # fmt: skip
+                    save(about | {"peaks": peaks, "versions": versions, "rows": rows})
+    return about | {"peaks": peaks, "versions": versions, "rows": rows}

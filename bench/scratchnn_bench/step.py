@@ -53,27 +53,6 @@ def in_phases(ours: Ours, how: How) -> Callable[[], dict[str, Any]]:
     return train_step
 
 
-def replayed(step: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """PyTorch's step as a CUDA graph, optimizer included, captured after some steps on a stream beside."""
-    import torch
-
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
-        for _ in range(3):
-            step()
-    torch.cuda.current_stream().wait_stream(beside)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        losses = step()
-
-    def train_step() -> dict[str, Any]:
-        graph.replay()
-        return losses
-
-    return train_step
-
-
 def copied(layer: Layer, module: Any, how: How) -> Any:
     """The PyTorch module with the layer's weights, where, and in the precision and memory order, asked for."""
     import torch

@@ -4,7 +4,8 @@ from functools import partial
 from typing import Any
 
 from scratchnn_bench import steps_cae, steps_dcgan, steps_lenet, steps_srgan, steps_unet, steps_vae
-from scratchnn_bench.step import Ours, Theirs, in_phases, replayed
+from scratchnn_bench.graphs import replayed
+from scratchnn_bench.step import Ours, Theirs, in_phases
 from scratchnn_bench.work import Case, How, Work
 
 STEPS: tuple[tuple[str, Any, tuple[int, ...]], ...] = (

@@ -16,7 +16,7 @@ from scratchnn_kernels.device import mover, to_cpu
 class How:
     """In which precision and memory order, (PyTorch) with which Adam, and where.
 
-    On a GPU, `tf32` is of products, and `graph` of training steps: as a CUDA graph.
+    On a GPU, `tf32` is of products; `graph`: a training step as a CUDA graph, or many calls of an op as one.
     """
 
     dtype: str = "float32"
@@ -32,6 +32,7 @@ class Work(NamedTuple):
 
     call: Callable[[], Any]
     results: Callable[[], dict[str, Any]]
+    times: int = 1  # that one call does it
 
     def numbers(self) -> dict[str, Array]:
         """The results as NumPy's arrays."""

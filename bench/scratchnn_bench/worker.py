@@ -18,6 +18,7 @@ import numpy as np
 from scratchnn.errors import ScratchnnError
 from scratchnn.layer import Array
 from scratchnn_bench.catalogue import catalogue
+from scratchnn_bench.graphs import together
 from scratchnn_bench.work import Case, How, Work, here, worst_error
 from scratchnn_kernels import TABLE, dispatch
 from scratchnn_kernels.dispatch import Kernel
@@ -39,7 +40,7 @@ class Runner:
 
     def __init__(self, library: str, threads: int, how: How) -> None:
         self.library, self.threads, self.how = library, threads, how
-        self.cases = {case.name: case for case in catalogue()}
+        self.cases = {case.name: case for case in catalogue(how.device)}
         self.work: Work | None = None
         self.finished: Callable[[], Any] = lambda: None  # waits for the GPU
         if library == "torch":
@@ -49,15 +50,16 @@ class Runner:
         if library != "torch" and how.device == "cuda":
             self.finished = _on_gpu(how)
         if library == "numba-cuda":
+            vars(np).setdefault("row_stack", np.vstack)  # NumPy 2.5 has none any more, and numba-cuda still asks for it
             from scratchnn_bench import numba_cuda
 
             numba_cuda.serve()
 
     def expect(self, name: str, path: Path) -> float:
-        """Write what a case gives in float64 to `path`; returns the flops that PyTorch counts."""
+        """Write what a case gives in float64, where we are, to `path`; returns the flops that PyTorch counts."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        work = self.cases[name].theirs(How("float64"))
+        work = self.cases[name].theirs(How("float64", device=self.how.device))
         with FlopCounterMode(display=False) as counter:
             expected = work.numbers()
         path.write_bytes(pickle.dumps(expected))
@@ -101,7 +103,7 @@ class Runner:
         seconds, wall, own = clock() - began, time.perf_counter() - wall, time.process_time() - own
         foreign = _busy() - busy - own
         quiet = alone or foreign < FOREIGN * wall * (os.cpu_count() or 1) + TICK
-        return Slot(seconds / repeats, quiet)
+        return Slot(seconds / repeats / self.work.times, quiet)
 
     def peak(self) -> Any:
         """The limits of the machine with this number of threads, or of its GPU."""
@@ -116,7 +118,8 @@ class Runner:
         return {name: version(name) for name in ("scratchnn", "numpy", "numba", "llvmlite", "torch")}
 
     def _made(self, case: Case, how: How) -> Work:
-        return case.theirs(how) if self.library == "torch" else case.ours(how)
+        work = case.theirs(how) if self.library == "torch" else case.ours(how)
+        return together(work, self.library) if how.graph and case.op != "train" else work
 
 
 def _torch(threads: int, how: How) -> Callable[[], Any]:
@@ -130,6 +133,8 @@ def _torch(threads: int, how: How) -> Callable[[], Any]:
         raise ScratchnnError("PyTorch finds no GPU; one built for CUDA is needed: pip install torch")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = how.tf32
     torch.backends.cudnn.benchmark = how.fused  # it tries its algorithms for each shape
+    if how.graph:  # the default stream cannot be captured, and a backward pass runs where its forward pass did
+        torch.cuda.set_stream(torch.cuda.Stream())
     wait: Callable[[], Any] = torch.cuda.synchronize
     return wait
 

@@ -46,15 +46,16 @@ ON_CPU = {
 }
 ON_GPU = {
     OURS: Variant("scratchnn", How(device="cuda")),
-    "scratchnn TF32": Variant("scratchnn", How(device="cuda", tf32=True)),
-    "scratchnn graph": Variant("scratchnn", How(device="cuda", graph=True), only=("train step",)),
+    "scratchnn graph": Variant("scratchnn", How(device="cuda", graph=True)),
+    "scratchnn TF32, graph": Variant("scratchnn", How(device="cuda", graph=True, tf32=True)),
     EAGER: Variant("torch", How(device="cuda")),
     "torch channels-last, fused, tuned cuDNN": Variant("torch", How(channels_last=True, fused=True, device="cuda")),
-    "torch TF32, channels-last, fused, tuned cuDNN": Variant(
-        "torch", How(channels_last=True, fused=True, device="cuda", tf32=True)
-    ),
+    "torch graph, fused, tuned cuDNN": Variant("torch", How(fused=True, device="cuda", graph=True)),
     "torch graph, channels-last, fused, tuned cuDNN": Variant(
-        "torch", How(channels_last=True, fused=True, device="cuda", graph=True), only=("train step",)
+        "torch", How(channels_last=True, fused=True, device="cuda", graph=True), images=True
+    ),
+    "torch TF32, graph, channels-last, fused, tuned cuDNN": Variant(
+        "torch", How(channels_last=True, fused=True, device="cuda", graph=True, tf32=True)
     ),
     "numba-cuda": Variant(  # scratchnn with two kernels in Python
         "numba-cuda", How(device="cuda"), package="numba_cuda", only=("max_pool2d forward", "softmax forward")

@@ -5,31 +5,40 @@
 struct Product { int rows, columns, inner, a_row, a_inner, b_inner, b_column, share; };
 
 template <class T> struct Left {
-  const T *a;
+  const T *a, *column;
   Product p;
-  int k;
-  __device__ void along(int k_) { k = k_; }
-  __device__ const T *at(int m) const { return a + m * p.a_row + k * p.a_inner; }
+  __device__ void along(int k) {
+    column = a + k * p.a_inner;
+    keep(column);
+  }
+  __device__ const T *at(int m) const { return column + m * p.a_row; }
 };
 template <class T> struct Right {
-  const T *b;
+  struct Step { int offset; };
+  const T *b, *place;
   Product p;
-  int n;
-  __device__ void column(int n_) { n = n_; }
-  __device__ const T *at(int k) const { return b + k * p.b_inner + n * p.b_column; }
+  static __device__ Step nowhere() { return {-1}; }
+  __device__ Step step(int k) const { return {k * p.b_inner}; }
+  __device__ void column(int n) {
+    place = b + n * p.b_column;
+    keep(place);
+  }
+  __device__ bool has(const Step &step) const { return place && step.offset >= 0; }
+  __device__ const T *at(const Step &step) const { return place + step.offset; }
 };
 template <class T> struct Result {
   T *c;
   Product p;
   int n;
   __device__ void column(int n_) { n = n_; }
-  __device__ void store(int m, T sum) const { c[m * p.columns + n] = sum; }
+  __device__ bool packed() const { return p.columns % Pack<T>::SIZE == 0 && aligned(c); }
+  template <class Sum> __device__ void store(int m, Sum sum) const { *(Sum *)(c + m * p.columns + n) = sum; }
 };
 
 template <class T, int BM, int BN, int BK, int TM, int TN>
-__global__ void __launch_bounds__(Tile<T, BM, BN, BK, TM, TN>::THREADS) matmul(const T *a, const T *b, T *c, Product p) {
+__global__ void __launch_bounds__(Tile<T, BM, BN, BK, TM, TN>::THREADS, Tile<T, BM, BN, BK, TM, TN>::BLOCKS) matmul(const T *a, const T *b, T *c, Product p) {
   c += (long long)blockIdx.z * p.rows * p.columns;
   int first = blockIdx.z * p.share, last = min(p.inner, first + p.share);
-  Tile<T, BM, BN, BK, TM, TN>::run(Left<T>{a, p, 0}, Right<T>{b, p, 0}, Result<T>{c, p, 0}, p.rows, p.columns,
+  Tile<T, BM, BN, BK, TM, TN>::run(Left<T>{a, nullptr, p}, Right<T>{b, nullptr, p}, Result<T>{c, p, 0}, p.rows, p.columns,
                                    blockIdx.y * BM, blockIdx.x * BN, first, last);
 }

@@ -5,7 +5,7 @@ import numpy as np
 from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.cuda import Source, contiguous, empty, struct
-from scratchnn_kernels.cuda.tiles import choose, names, parts
+from scratchnn_kernels.cuda.tiles import choose, cut, names
 
 SOURCE = Source(__file__, "linear.cu", (*names("matmul"), "sum_parts<{T}>"))
 PRODUCT = struct("rows columns inner a_row a_inner b_inner b_column share")
@@ -33,11 +33,11 @@ def matmul(a: Array, b: Array) -> Array:
     """a [M,K] b [K,N] -> [M,N]; a and b may be transposed views of contiguous arrays."""
     (rows, inner), columns = a.shape, b.shape[1]
     (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
-    tile = choose(rows, rows * columns, a)
-    pieces, share = parts(inner, tile.blocks(rows, columns))
+    tile = choose(rows, rows * columns, inner, a)
+    grid, pieces, share = cut(tile, rows, columns, inner)
     part = empty((pieces, rows, columns), a)
     product = np.array([(rows, columns, inner, *a_strides, *b_strides, share)], PRODUCT)
-    SOURCE.launch(f"matmul<{{T}}, {tile}>", (*tile.grid(rows, columns), pieces), (tile.threads,), a, b, part, product)
+    SOURCE.launch(f"matmul<{{T}}, {tile}>", grid, (tile.threads,), a, b, part, product)
     return SOURCE.added(part)
 
 

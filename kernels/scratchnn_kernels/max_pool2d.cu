@@ -34,12 +34,95 @@ template <class T, class I> __global__ void gather(const T *plane, const I *inde
   out[i] = 0 <= at && at < cells ? plane[i / outputs * cells + at] : T(INFINITY) - T(INFINITY);
 }
 
+// Which outputs won a cell, as a list: the last one, and for each output the one that won the same cell before it. The
+// lists of a plane fit into shared memory unless it is large. Their order depends on the threads, a sum's must not.
+constexpr int NONE = 0xffff, MANY = 32, THREADS = 256, BATCH = 4;  // a thread has BATCH loads in flight
+
+// Like atomicExch, which has no 16-bit version: puts `value` into the place and returns what was there.
+__device__ inline int exchange(unsigned short *places, int at, int value) {
+  unsigned *word = (unsigned *)places + at / 2;
+  unsigned shift = at % 2 * 16, seen = 0xffffffffu, expected;
+  do {
+    expected = seen;
+    seen = atomicCAS(word, expected, (expected & ~(0xffffu << shift)) | (unsigned)value << shift);
+  } while (seen != expected);
+  return (int)(seen >> shift & 0xffff);
+}
+
+// The sum over the list that begins with `first`, in the order of the outputs: of a short list by looking for the next
+// one, of a long one by a visit to all outputs of the plane.
+template <class T, class I> __device__ T sum_of_wins(const T *y, const I *index, const unsigned short *before,
+                                                     int first, int outputs) {
+  int wins = 0;
+  for (int i = first; i != NONE; i = before[i]) wins++;
+  T sum = 0;
+  if (wins > MANY) {
+    int start = first - first % outputs;
+    for (int i = start; i < start + outputs; i++)
+      if (index[i] == index[first]) sum += y[i];
+    return sum;
+  }
+  for (int done = -1; wins > 0; wins--) {
+    int next = NONE;
+    for (int i = first; i != NONE; i = before[i])
+      if (i > done) next = min(next, i);
+    sum += y[next];
+    done = next;
+  }
+  return sum;
+}
+
+// A block takes up to 32 planes together, as if they were one. Most cells are won once or never: all are written as if
+// they were, and then those that are not are written anew, by the same thread.
+template <class T, class I> __global__ void scatter(const T *__restrict__ y, const I *__restrict__ index, T *out,
+                                                    int planes, int together, int outputs, int cells) {
+  extern __shared__ __align__(4) unsigned short lists[];
+  __shared__ unsigned again, stray;  // whether a cell was won again; a bit for each plane with an index outside it
+  int first = blockIdx.x * together, here = min(together, planes - first);
+  unsigned short *last = lists, *before = lists + (together * cells + 1) / 2 * 2;
+  y += first * outputs;
+  index += first * outputs;
+  out += first * cells;
+  for (int i = threadIdx.x; i < (here * cells + 1) / 2; i += THREADS) ((unsigned *)last)[i] = 0xffffffffu;
+  if (threadIdx.x == 0) again = stray = 0;
+  __syncthreads();
+  bool seen = false;
+  for (int i = threadIdx.x; i < here * outputs; i += THREADS) {
+    I at = index[i];
+    int plane = i / outputs;
+    if (at < 0 || at >= cells) {
+      atomicOr(&stray, 1u << plane);
+      continue;
+    }
+    int won_before = exchange(last, plane * cells + (int)at, i);
+    before[i] = (unsigned short)won_before;
+    seen |= won_before != NONE;
+  }
+  if (seen) atomicOr(&again, 1u);
+  __syncthreads();
+  for (int begin = threadIdx.x; begin < here * cells; begin += BATCH * THREADS) {
+    T value[BATCH];
+    for (int j = 0; j < BATCH; j++) {
+      int cell = begin + j * THREADS, i = cell < here * cells ? last[cell] : NONE;
+      value[j] = i == NONE ? T(0) : y[i];
+    }
+    for (int j = 0; j < BATCH; j++)
+      if (begin + j * THREADS < here * cells) out[begin + j * THREADS] = value[j];
+  }
+  if (!again && !stray) return;
+  for (int cell = threadIdx.x; cell < here * cells; cell += THREADS) {
+    int i = last[cell];
+    if (stray && stray >> cell / cells & 1) out[cell] = T(INFINITY) - T(INFINITY);
+    else if (i != NONE && before[i] != NONE) out[cell] = sum_of_wins(y, index, before, i, outputs);
+  }
+}
+
 struct Span { int low, high; };
 
-// A block adds up a plane, without atomic sums: of the outputs in row i it knows between which input rows their winners
+// A block adds up a large plane without lists: of the outputs in row i it knows between which input rows their winners
 // lie, of those in column j between which columns; so a cell looks at few outputs, always in the same order.
-template <class T, class I> __global__ void scatter(const T *y, const I *index, T *out, int out_height, int out_width,
-                                                    int height, int width) {
+template <class T, class I> __global__ void scatter_large(const T *y, const I *index, T *out, int out_height,
+                                                          int out_width, int height, int width) {
   extern __shared__ Span spans[];
   __shared__ int stray;
   Span *of_row = spans, *of_column = of_row + out_height, *rows = of_column + out_width, *columns = rows + height;

@@ -12,10 +12,15 @@ INDICES = {
 }
 SOURCE = Source(
     __file__, "max_pool2d.cu",
-    tuple(f"{name}<{{T}}, {index}>" for name in ("max_pool", "gather", "scatter") for index in INDICES.values()),
+    tuple(
+        f"{name}<{{T}}, {index}>"
+        for name in ("max_pool", "gather", "scatter", "scatter_large")
+        for index in INDICES.values()
+    ),
 )  # fmt: skip
 POOLING = struct("planes height width out_height out_width k l s t top left d e relu")
-SPAN_BYTES, SHARED_BYTES = 8, 48 << 10
+THREADS, SPAN_BYTES, SHARED_BYTES = 256, 8, 48 << 10
+TOGETHER, ENOUGH = 32, 2048  # a block takes so many planes at most, and not more than have so many cells or outputs
 
 
 def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike, relu: bool) -> tuple[Array, Array]:
@@ -40,9 +45,17 @@ def gather(plane: Array, indices: Array) -> Array:
 def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:
     n, c, oh, ow = y.shape
     out = empty((n, c, *size), y)
-    shared = SPAN_BYTES * (oh + ow + sum(size))
+    planes, outputs, cells = n * c, oh * ow, size[0] * size[1]
+    together = max(1, min(TOGETHER, ENOUGH // max(1, outputs, cells)))
+    lists = 4 * (-(-together * cells // 2) - (-together * outputs // 2))  # 16 bits for each cell and output
+    if lists <= SHARED_BYTES:
+        kernel, grid, shared = "scatter", (-(-planes // together),), lists
+        sizes: tuple[int, ...] = (planes, together, outputs, cells)
+    else:
+        kernel, grid, shared = "scatter_large", (planes,), SPAN_BYTES * (oh + ow + sum(size))
+        sizes = (oh, ow, *size)
     if shared > SHARED_BYTES:
         raise KernelError(f"max_pool2d_scatter: planes of {size} are too large for the shared memory of a GPU")
-    args = (contiguous(y), contiguous(indices), out, oh, ow, *size)
-    SOURCE.launch(f"scatter<{{T}}, {INDICES[indices.dtype]}>", (n * c,), (256,), *args, shared=shared)
+    given = (contiguous(y), contiguous(indices), out, *sizes)
+    SOURCE.launch(f"{kernel}<{{T}}, {INDICES[indices.dtype]}>", grid, (THREADS,), *given, shared=shared)
     return out

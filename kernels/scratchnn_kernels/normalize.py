@@ -193,7 +193,7 @@ def _normalize_grad_cuda(g: Array, x_hat: Array, inv_std: Array, axes: Axes, cen
     plan = cuda.plan(x_hat.shape, axes, None)
     if plan is None:
         return _normalize_grad_reference(g, x_hat, inv_std, axes, centred)
-    return cuda.backward(g, x_hat, plan, None, None, inv_std, None, centred)
+    return cuda.backward(g, x_hat, plan, None, None, inv_std, None, centred)[0]
 
 
 def _affine_grad_cuda(
@@ -203,10 +203,10 @@ def _affine_grad_cuda(
     if plan is None:
         return _affine_grad_reference(dy, x, mean, inv_std, weight, axes, centred)
     centre = mean if centred else None
-    dx = cuda.backward(dy, x, plan, centre, inv_std, inv_std, weight, centred)
+    dx, sums = cuda.backward(dy, x, plan, centre, inv_std, inv_std, weight, centred)
     if weight is None:
         return dx, None, None
-    return dx, *cuda.affine_backward(dy, x, plan, centre, inv_std, weight)
+    return dx, *cuda.affine_backward(dy, x, plan, centre, inv_std, weight, sums)
 
 
 register("normalize", reference=_normalize_reference, cpu=_normalize_cpu, cuda=_normalize_cuda)

@@ -7,12 +7,18 @@ from typing import NamedTuple
 import numpy as np
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, struct
+from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, rows
 
-KERNELS = ("moments", "statistics", "scale", "grad_sums", "grad", "affine_sums", "affine_columns", "sum_parts")
-SOURCE = Source(__file__, "normalize.cu", tuple(f"{name}<{{T}}>" for name in KERNELS))
-LAYOUT, AFFINE = struct("outer cells inner"), struct("cell_run cell_count inner_run inner_count")
-BLOCKS, LEAST = 512, 2048  # blocks that keep the GPU busy, and numbers that are worth one
+KERNELS = ("moments", "scale", "grad_sums", "grad", "cells_affine", "affine_sums", "affine_columns", "sum_parts")
+SOURCE = Source(
+    __file__, "normalize.cu",
+    (*(f"{name}<{{T}}>" for name in KERNELS), *rows.names("normalize_rows", "grad_rows")),
+)  # fmt: skip
+DIVISOR = np.dtype([("divisor", np.int32), ("multiplier", np.uint32), ("shift", np.uint32)])
+LAYOUT = np.dtype([("outer", np.int32), ("cells", DIVISOR), ("inner", DIVISOR)])
+AFFINE = np.dtype([(name, DIVISOR) for name in ("cell_run", "cell_count", "inner_run", "inner_count")])
+BLOCKS, LEAST = 2048, 4096  # blocks that keep the GPU busy, and numbers that are worth one
+PARTS = 256  # of a sum at most: adding them takes time too
 Shape = tuple[int, ...]
 
 
@@ -24,23 +30,29 @@ class Plan(NamedTuple):
     inner: int
     affine: tuple[int, int, int, int]
     pieces: int
-
-    @property
-    def layout(self) -> Array:
-        return np.array([(self.outer, self.cells, self.inner)], LAYOUT)
-
-    @property
-    def repeats(self) -> Array:
-        return np.array([self.affine], AFFINE)
+    layout: Array
+    repeats: Array
 
     @property
     def blocks(self) -> tuple[int, int]:
         return self.cells, self.pieces
 
+    @property
+    def short(self) -> bool:
+        """Whether registers hold a cell, which lies together."""
+        return self.outer == 1 and self.inner <= rows.LONGEST
+
+    @property
+    def one_weight(self) -> bool:
+        """Whether all numbers of a cell have the same weight."""
+        return self.affine[3] == 1
+
 
 @lru_cache(maxsize=256)
 def plan(shape: Shape, axes: Shape, weight: Shape | None) -> Plan | None:
-    """None where the axes that are kept do not lie together, or the weight repeats in another way."""
+    """None where the axes that are kept do not lie together, the weight repeats in another way, or nothing is there."""
+    if 0 in shape:
+        return None
     reduced = {axis % len(shape) for axis in axes}
     kept = [axis for axis in range(len(shape)) if axis not in reduced and shape[axis] > 1]
     first, last = (kept[0], kept[-1] + 1) if kept else (0, 0)
@@ -55,8 +67,16 @@ def plan(shape: Shape, axes: Shape, weight: Shape | None) -> Plan | None:
         if of_cells is None or of_inner is None:
             return None
         affine = (*of_cells, *of_inner)
-    pieces = max(1, min(BLOCKS // max(1, cells), outer * inner // LEAST))
-    return Plan(outer, cells, inner, affine, pieces)
+    pieces = max(1, min(BLOCKS // cells, outer * inner // LEAST))
+    layout = np.array([(outer, _divisor(cells), _divisor(inner))], LAYOUT)
+    repeats = np.array([tuple(_divisor(n) for n in affine)], AFFINE)
+    return Plan(outer, cells, inner, affine, pieces, layout, repeats)
+
+
+def _divisor(d: int) -> tuple[int, int, int]:
+    """The Divisor of common.cuh, so that no thread has to make it."""
+    shift = (d - 1).bit_length()
+    return d, ((1 << shift) - d << 32) // d + 1, shift
 
 
 def _run(shape: Shape, weight: Shape) -> tuple[int, int] | None:
@@ -74,46 +94,59 @@ def forward(
     x: Array, plan: Plan, axes: Shape, eps: float, weight: Array | None, bias: Array | None, centred: bool
 ) -> tuple[Array, Array, Array, Array]:
     x, y = contiguous(x), empty(x.shape, x)
-    means, squares = (empty((plan.pieces, plan.cells), x) for _ in range(2))
     kept = tuple(1 if i in {a % x.ndim for a in axes} else n for i, n in enumerate(x.shape))
     mean, var, inv_std = (empty(kept, x) for _ in range(3))
-    SOURCE.launch("moments<{T}>", plan.blocks, (256,), x, means, squares, plan.layout)
-    finished = (mean, var, inv_std, plan.layout, plan.pieces, float(eps), centred)
-    SOURCE.each("statistics<{T}>", plan.cells, means, squares, *finished)
-    given = (x, mean, inv_std, or_none(weight), or_none(bias), y)
-    SOURCE.launch("scale<{T}>", plan.blocks, (256,), *given, plan.layout, plan.repeats, centred)
+    results = (or_none(weight), or_none(bias), y, mean, var, inv_std)
+    if plan.short:
+        rows.launch(
+            SOURCE, "normalize_rows", plan.cells, plan.inner, x, *results, plan.repeats, float(eps), centred
+        )  # fmt: skip
+    else:
+        moments = empty((*plan.blocks, 3), x)
+        SOURCE.launch("moments<{T}>", plan.blocks, (256,), x, moments, plan.layout)
+        how = (plan.layout, plan.repeats, float(eps), centred)
+        SOURCE.launch("scale<{T}>", plan.blocks, (256,), x, moments, *results, *how)
     return y, inv_std, mean, var
 
 
 def backward(
     dy: Array, x: Array, plan: Plan, mean: Array | None, inv_std: Array | None, s: Array, weight: Array | None,
     centred: bool,
-) -> Array:  # fmt: skip
-    """dx = P(weight dy); x holds x^ itself where inv_std is None."""
-    dx = empty(dy.shape, dy)
-    sums, products = (empty((plan.pieces, plan.cells), dy) for _ in range(2))
+) -> tuple[Array, Array]:  # fmt: skip
+    """dx = P(weight dy), and sums for affine_backward; x holds x^ itself where inv_std is None."""
+    dx, sums = empty(dy.shape, dy), empty((*plan.blocks, 2), dy)
     given = (contiguous(dy), contiguous(x), or_none(mean), or_none(inv_std))
-    layout = (plan.layout, plan.repeats)
-    SOURCE.launch("grad_sums<{T}>", plan.blocks, (256,), *given, or_none(weight), sums, products, *layout)
-    rest = (contiguous(s), or_none(weight), sums, products, dx, *layout, plan.pieces, centred)
-    SOURCE.launch("grad<{T}>", plan.blocks, (256,), *given, *rest)
-    return dx
+    weight = or_none(weight)
+    if plan.short:
+        results = (sums if plan.one_weight else None, dx, plan.repeats, centred)
+        rows.launch(SOURCE, "grad_rows", plan.cells, plan.inner, *given, contiguous(s), weight, *results)
+    else:
+        layout = (plan.layout, plan.repeats)
+        SOURCE.launch("grad_sums<{T}>", plan.blocks, (256,), *given, weight, sums, *layout)
+        how = (*layout, centred)
+        SOURCE.launch("grad<{T}>", plan.blocks, (256,), *given, contiguous(s), weight, sums, dx, *how)
+    return dx, sums
 
 
 def affine_backward(
-    dy: Array, x: Array, plan: Plan, mean: Array | None, inv_std: Array, weight: Array
+    dy: Array, x: Array, plan: Plan, mean: Array | None, inv_std: Array, weight: Array, sums: Array
 ) -> tuple[Array, Array]:
-    """(dweight, dbias) in the weight's shape."""
+    """(dweight, dbias) in the weight's shape; `sums` are backward's."""
+    if plan.one_weight:
+        dweight, dbias = empty(weight.shape, dy), empty(weight.shape, dy)
+        rest = (plan.repeats, plan.cells, sums.shape[1])
+        SOURCE.launch("cells_affine<{T}>", (weight.size,), (256,), sums, dweight, dbias, *rest)
+        return dweight, dbias
     _, count, run, inner_count = plan.affine
-    columns = count == run == 1 and inner_count == plan.inner > 1
-    rows = plan.outer * plan.cells // count
+    columns = count == run == 1 and inner_count == plan.inner
+    height = plan.outer * plan.cells // count
     blocks = -(-weight.size // 32) if columns else weight.size
-    parts = max(1, min(BLOCKS // blocks, rows // 64, 65535))
+    parts = max(1, min(BLOCKS // blocks, height // (64 if columns else 1), PARTS))
     given = (contiguous(dy), contiguous(x), or_none(mean), contiguous(inv_std))
-    dweights, dbiases = (empty((parts, *weight.shape), dy) for _ in range(2))
+    of_parts = empty((parts, 2, *weight.shape), dy)
     if columns:
-        SOURCE.launch("affine_columns<{T}>", (blocks, parts), (32, 8), *given, dweights, dbiases, plan.layout)
+        SOURCE.launch("affine_columns<{T}>", (blocks, parts), (32, 8), *given, of_parts, plan.layout)
     else:
-        sums = (dweights, dbiases, plan.layout, plan.repeats, weight.size)
-        SOURCE.launch("affine_sums<{T}>", (blocks, parts), (256,), *given, *sums)
-    return SOURCE.added(dweights), SOURCE.added(dbiases)
+        SOURCE.launch("affine_sums<{T}>", (blocks, parts), (256,), *given, of_parts, plan.layout, plan.repeats)
+    dweight, dbias = SOURCE.added(of_parts)
+    return dweight, dbias

@@ -1,40 +1,38 @@
-// Softmax, its gradient and the cross-entropy. An axis lies in memory as [outer, length, inner]: with inner = 1 its lines
-// are rows, and a group of WIDTH threads does one; else a thread does a line, and neighbours read neighbouring numbers.
-#include "reduce.cuh"
+// Softmax, its gradient and the cross-entropy. An axis lies in memory as [outer, length, inner]: with inner = 1 its
+// lines are rows, and a group of WIDTH threads does one; else a thread does a line, and neighbours read neighbours.
+#include "row.cuh"
 
-template <int WIDTH> __device__ int row_of_group() { return blockIdx.x * blockDim.y + threadIdx.y; }
-
-template <int WIDTH, class T> __device__ T largest_of_row(const T *x, int length) {
+template <class T, int WIDTH> __device__ T largest(const Row<T, WIDTH> &x) {
   T top = T(-INFINITY);
-  for (int i = threadIdx.x; i < length; i += WIDTH) top = Largest()(top, x[i]);
+  x.each([&](int k, int i) { top = Largest()(top, x(k, i)); });
   return group_reduce<WIDTH, Largest>(top);
 }
 
-template <int WIDTH, class T> __device__ T sum_of_exponentials(const T *x, int length, T top) {
-  T total = 0;
-  for (int i = threadIdx.x; i < length; i += WIDTH) total += exp(x[i] - top);
-  return group_reduce<WIDTH, Sum>(total);
-}
+// exp(x - top) of a row: of the numbers in registers it is found once.
+template <class T, int WIDTH> struct Powers {
+  Row<T, WIDTH> row;
+  T top;
+  __device__ Powers(const Row<T, WIDTH> &x, T largest) : row(x), top(largest) {
+    row.map([&](T number) { return exp(number - top); });
+  }
+  __device__ T operator()(int k, int i) const { return k < row.COUNT ? row.held[k] : exp(row.memory[i] - top); }
+};
 
 template <class T, int WIDTH> __global__ void softmax_rows(const T *x, T *y, int rows, int length) {
-  int row = row_of_group<WIDTH>();
-  if (row >= rows) return;
-  x += row * length;
+  int row = row_of_group();
+  Row<T, WIDTH> in(x, row, rows, length);
+  Powers<T, WIDTH> powers(in, largest(in));
+  T factor = 1 / in.sum(powers);
   y += row * length;
-  T top = largest_of_row<WIDTH>(x, length);
-  T factor = 1 / sum_of_exponentials<WIDTH>(x, length, top);
-  for (int i = threadIdx.x; i < length; i += WIDTH) y[i] = exp(x[i] - top) * factor;
+  in.each([&](int k, int i) { y[i] = powers(k, i) * factor; });
 }
 
 template <class T, int WIDTH> __global__ void softmax_grad_rows(const T *dy, const T *y, T *dx, int rows, int length) {
-  int row = row_of_group<WIDTH>();
-  if (row >= rows) return;
-  dy += row * length;
-  y += row * length;
-  T mean = 0;
-  for (int i = threadIdx.x; i < length; i += WIDTH) mean += y[i] * dy[i];
-  mean = group_reduce<WIDTH, Sum>(mean);
-  for (int i = threadIdx.x; i < length; i += WIDTH) dx[row * length + i] = y[i] * (dy[i] - mean);
+  int row = row_of_group();
+  Row<T, WIDTH> slope(dy, row, rows, length), chance(y, row, rows, length);
+  T mean = chance.sum([&](int k, int i) { return chance(k, i) * slope(k, i); });
+  dx += row * length;
+  chance.each([&](int k, int i) { dx[i] = chance(k, i) * (slope(k, i) - mean); });
 }
 
 template <class T> __global__ void softmax_lines(const T *x, T *y, int lines, int length, int inner) {
@@ -47,7 +45,8 @@ template <class T> __global__ void softmax_lines(const T *x, T *y, int lines, in
   for (int i = first; i < end; i += inner) y[i] = exp(x[i] - top) / total;
 }
 
-template <class T> __global__ void softmax_grad_lines(const T *dy, const T *y, T *dx, int lines, int length, int inner) {
+template <class T> __global__ void softmax_grad_lines(const T *dy, const T *y, T *dx, int lines, int length,
+                                                      int inner) {
   int line = thread_of_grid();
   if (line >= lines) return;
   int first = line / inner * length * inner + line % inner, end = first + length * inner;
@@ -57,23 +56,22 @@ template <class T> __global__ void softmax_grad_lines(const T *dy, const T *y, T
 }
 
 // A target that is no class makes its row NaN: to refuse it, the host would have to wait for the device.
-template <class T, int WIDTH> __global__ void cross_entropy(const T *z, const long long *target, T *loss, T *dz, int rows,
-                                                            int classes, T smoothing) {
-  int row = row_of_group<WIDTH>();
-  if (row >= rows) return;
-  z += row * classes;
-  dz += row * classes;
-  T top = largest_of_row<WIDTH>(z, classes);
-  T total = sum_of_exponentials<WIDTH>(z, classes, top);
-  long long right = target[row];
+template <class T, int WIDTH> __global__ void cross_entropy(const T *z, const long long *target, T *loss, T *dz,
+                                                            T smoothing, int rows, int classes) {
+  int row = row_of_group();
+  Row<T, WIDTH> in(z, row, rows, classes);
+  long long right = row < rows ? target[row] : 0;
   bool known = 0 <= right && right < classes;
-  T share = smoothing / T(classes), shifted = 0;
-  if (smoothing > 0) {  // 0 * -inf is a NaN, and an excluded class has a logit of -inf
-    for (int i = threadIdx.x; i < classes; i += WIDTH) shifted += z[i] - top;
-    shifted = group_reduce<WIDTH, Sum>(shifted);
-  }
+  T score = known && row < rows ? z[row * classes + right] : T(0), top = largest(in), shifted = 0;
+  // 0 * -inf is a NaN, and an excluded class has a logit of -inf
+  if (smoothing > 0) shifted = in.sum([&](int k, int i) { return in(k, i) - top; });
+  Powers<T, WIDTH> powers(in, top);
+  T total = in.sum(powers), share = smoothing / T(classes), factor = 1 / total;
   T wrong = known ? T(0) : T(INFINITY) - T(INFINITY);
-  if (threadIdx.x == 0) loss[row] = known ? log(total) - (1 - smoothing) * (z[right] - top) - share * shifted : wrong;
-  for (int i = threadIdx.x; i < classes; i += WIDTH)
-    dz[i] = exp(z[i] - top) / total - share - (i == right ? 1 - smoothing : T(0)) + wrong;
+  dz += row * classes;
+  in.each([&](int k, int i) {
+    dz[i] = powers(k, i) * factor - share - (i == right ? 1 - smoothing : T(0)) + wrong;
+  });
+  if (threadIdx.x == 0 && row < rows)
+    loss[row] = log(total) - (1 - smoothing) * (score - top) - share * shifted + wrong;
 }

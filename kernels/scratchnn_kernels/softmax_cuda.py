@@ -5,18 +5,15 @@ import math
 import numpy as np
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.cuda import Source, contiguous, empty
+from scratchnn_kernels.cuda import Source, contiguous, empty, rows
 
-ROWS = ("softmax_rows", "softmax_grad_rows", "cross_entropy")
 SOURCE = Source(
     __file__, "softmax.cu",
     (
-        *(f"{name}<{{T}}, {width}>" for name in ROWS for width in (32, 256)),
+        *rows.names("softmax_rows", "softmax_grad_rows", "cross_entropy"),
         "softmax_lines<{T}>", "softmax_grad_lines<{T}>",
     ),
 )  # fmt: skip
-LONG = 1024  # numbers in a row that are worth a whole block
-THREADS = 256
 
 
 def softmax(x: Array, axis: int) -> Array:
@@ -34,7 +31,7 @@ def softmax_grad(dy: Array, y: Array, axis: int) -> Array:
 def cross_entropy(z: Array, target: Array, smoothing: float) -> tuple[Array, Array]:
     loss, dz = empty(z.shape[:1], z), empty(z.shape, z)
     target = contiguous(target.astype(np.int64, copy=False))
-    _rows("cross_entropy", z.shape[0], z.shape[1], contiguous(z), target, loss, dz, *z.shape, float(smoothing))
+    rows.launch(SOURCE, "cross_entropy", *z.shape, contiguous(z), target, loss, dz, float(smoothing))
     return loss, dz
 
 
@@ -43,12 +40,6 @@ def _along(name: str, axis: int, *arrays: Array) -> None:
     axis %= len(shape)
     outer, length, inner = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
     if inner == 1:
-        _rows(f"{name}_rows", outer, length, *arrays, outer, length)
+        rows.launch(SOURCE, f"{name}_rows", outer, length, *arrays)
     else:
         SOURCE.each(f"{name}_lines<{{T}}>", outer * inner, *arrays, outer * inner, length, inner)
-
-
-def _rows(kernel: str, rows: int, length: int, *args: object) -> None:
-    width = 32 if length <= LONG else THREADS
-    groups = THREADS // width
-    SOURCE.launch(f"{kernel}<{{T}}, {width}>", (-(-rows // groups),), (width, groups), *args)

@@ -1,137 +1,224 @@
-// Average pooling, padding and resizing of [planes, H, W], and their adjoints: a thread a result, which gathers.
+// Average pooling, padding and resizing of [planes, H, W], and their adjoints: a thread gathers the results of one cell
+// in many planes, because where that cell looks and with what weights is the same in all of them.
 #include "common.cuh"
 
-struct Average { int planes, height, width, out_height, out_width, k, l, s, t, top, left, bottom, right, counts_padding; };
+// From planes [height, width] to planes [out_height, out_width], and what an operation knows of each axis.
+template <class Axis> struct Map {
+  int planes, height, width, out_height, out_width;
+  Axis rows, columns;
+};
 
-// How many cells window i of an axis averages over.
-__device__ inline int window_cells(int i, int taps, int stride, int before, int length, int after, bool counts_padding) {
-  int first = i * stride - before, low = counts_padding ? -before : 0, high = counts_padding ? length + after : length;
-  return min(first + taps, high) - max(first, low);
-}
+// The planes of a thread, PLANES at a time: their loads are in flight together. Neighbours in a block's y take
+// neighbouring planes: small ones lie side by side, and a warp reads and writes several in one piece.
+template <int PLANES> struct Planes {
+  int first, count, inputs, outputs;
+  template <class Axis> __device__ explicit Planes(const Map<Axis> &m)
+      : first(blockIdx.y * blockDim.y * PLANES + threadIdx.y), count(m.planes), inputs(m.height * m.width),
+        outputs(m.out_height * m.out_width) {}
+  __device__ bool any() const { return first < count; }
+  __device__ void next() { first += gridDim.y * blockDim.y * PLANES; }
+  __device__ int number(int p) const { return first + p * (int)blockDim.y; }
+  // Where the inputs of plane p begin. Behind the last plane, it is the last one: read once more, and not stored.
+  __device__ int begin(int p) const { return min(number(p), count - 1) * inputs; }
+  template <class T> __device__ void store(const T (&value)[PLANES], T *y, int cell) const {
+#pragma unroll
+    for (int p = 0; p < PLANES; p++)
+      if (number(p) < count) y[number(p) * outputs + cell] = value[p];
+  }
+};
 
-__device__ inline int cells_averaged(int i, int j, const Average &a) {
-  return window_cells(i, a.k, a.s, a.top, a.height, a.bottom, a.counts_padding) *
-         window_cells(j, a.l, a.t, a.left, a.width, a.right, a.counts_padding);
-}
-
-template <class T> __global__ void average(const T *x, T *y, Average a) {
+// Rows and columns are weighed independently:
+//
+//   y[i,j] = sum over u, v of row.weight(u) * column.weight(v) * x[u,v]
+//
+// where row = Span(rows, i) and column = Span(columns, j) are what a result sees along each axis, from first to last.
+// TAPS columns are loaded together.
+template <class T, class Span> __global__ void weighted(const T *x, T *y, Map<typename Span::Axis> m) {
+  constexpr int PLANES = Span::PLANES, TAPS = Span::TAPS;
   int cell = thread_of_grid();
-  if (cell >= a.planes * a.out_height * a.out_width) return;
-  int j = cell % a.out_width, i = cell / a.out_width % a.out_height, plane = cell / (a.out_height * a.out_width);
-  x += plane * a.height * a.width;
-  T sum = 0;
-  for (int u = max(0, i * a.s - a.top); u < min(a.height, i * a.s - a.top + a.k); u++)
-    for (int v = max(0, j * a.t - a.left); v < min(a.width, j * a.t - a.left + a.l); v++) sum += x[u * a.width + v];
-  y[cell] = sum / T(cells_averaged(i, j, a));
-}
-
-template <class T> __global__ void average_grad(const T *dy, T *dx, Average a) {
-  int cell = thread_of_grid();
-  if (cell >= a.planes * a.height * a.width) return;
-  int v = cell % a.width, u = cell / a.width % a.height, plane = cell / (a.height * a.width);
-  dy += plane * a.out_height * a.out_width;
-  // The windows that hold (u, v): the first ends at or behind it, the last begins at or before it.
-  int first = max(0, (u + a.top - a.k + a.s) / a.s), last = min(a.out_height - 1, (u + a.top) / a.s);
-  int left = max(0, (v + a.left - a.l + a.t) / a.t), right = min(a.out_width - 1, (v + a.left) / a.t);
-  T sum = 0;
-  for (int i = first; i <= last; i++)
-    for (int j = left; j <= right; j++) sum += dy[i * a.out_width + j] / T(cells_averaged(i, j, a));
-  dx[cell] = sum;
-}
-
-struct Padding { int planes, height, width, out_height, out_width, top, left, reflects; };
-
-// Which cell of an axis a padded cell shows, -1 for none.
-__device__ inline int source(int i, int length, bool reflects) {
-  if (!reflects) return i < length ? i : -1;  // negative before the beginning
-  i = i < 0 ? -i : i;
-  return i < length ? i : 2 * (length - 1) - i;
-}
-
-template <class T> __global__ void pad(const T *x, T *y, Padding p) {
-  int cell = thread_of_grid();
-  if (cell >= p.planes * p.out_height * p.out_width) return;
-  int j = cell % p.out_width, i = cell / p.out_width % p.out_height, plane = cell / (p.out_height * p.out_width);
-  int u = source(i - p.top, p.height, p.reflects), v = source(j - p.left, p.width, p.reflects);
-  y[cell] = u >= 0 && v >= 0 ? x[(plane * p.height + u) * p.width + v] : T(0);
-}
-
-// The padded cells that show cell u, in a row of three: itself, and its images in the mirrors at both ends.
-__device__ inline int image(int which, int u, int length, bool reflects) {
-  if (which == 0) return u;
-  if (!reflects || u == (which == 1 ? 0 : length - 1)) return -(1 << 30);
-  return which == 1 ? -u : 2 * (length - 1) - u;
-}
-
-template <class T> __global__ void pad_grad(const T *dy, T *dx, Padding p) {
-  int cell = thread_of_grid();
-  if (cell >= p.planes * p.height * p.width) return;
-  int v = cell % p.width, u = cell / p.width % p.height, plane = cell / (p.height * p.width);
-  T sum = 0;
-  for (int a = 0; a < 3; a++)
-    for (int b = 0; b < 3; b++) {
-      int i = image(a, u, p.height, p.reflects) + p.top, j = image(b, v, p.width, p.reflects) + p.left;
-      if (0 <= i && i < p.out_height && 0 <= j && j < p.out_width)
-        sum += dy[(plane * p.out_height + i) * p.out_width + j];
+  if (cell >= m.out_height * m.out_width) return;
+  int i = cell / m.out_width;
+  Span row(m.rows, i), column(m.columns, cell - i * m.out_width);
+  for (Planes<PLANES> planes(m); planes.any(); planes.next()) {
+    T sum[PLANES] = {};
+    for (int v = column.first; v <= column.last; v += TAPS) {
+      T weight[TAPS], value[PLANES][TAPS];
+#pragma unroll
+      for (int t = 0; t < TAPS; t++) weight[t] = v + t <= column.last ? column.weight(v + t) : T(0);
+      for (int u = row.first; u <= row.last; u++) {
+#pragma unroll
+        for (int p = 0; p < PLANES; p++)
+#pragma unroll
+          for (int t = 0; t < TAPS; t++) {
+            int from = planes.begin(p) + u * m.width + v;
+            value[p][t] = v + t <= column.last ? x[from + t] : T(0);
+          }
+        T share = row.weight(u);
+#pragma unroll
+        for (int p = 0; p < PLANES; p++)
+#pragma unroll
+          for (int t = 0; t < TAPS; t++) sum[p] += share * weight[t] * value[p][t];
+      }
     }
-  dx[cell] = sum;
+    planes.store(sum, y, cell);
+  }
 }
+
+struct Averaging {
+  int length, windows, taps, stride, before, after, counts_padding;
+  // How many cells window i averages over.
+  __device__ int cells(int i) const {
+    int first = i * stride - before;
+    int low = counts_padding ? -before : 0, high = counts_padding ? length + after : length;
+    return min(first + taps, high) - max(first, low);
+  }
+};
+
+// The cells in window i.
+template <class T> struct Average {
+  using Axis = Averaging;
+  static constexpr int PLANES = 4, TAPS = 2;
+  int first, last;
+  T share;
+  __device__ Average(const Axis &a, int i)
+      : first(max(0, i * a.stride - a.before)), last(min(a.length, i * a.stride - a.before + a.taps) - 1),
+        share(T(1) / T(a.cells(i))) {}
+  __device__ T weight(int) const { return share; }
+};
+
+// The windows that hold cell u: the first ends at or behind it, the last begins at or before it.
+template <class T> struct AverageGrad {
+  using Axis = Averaging;
+  static constexpr int PLANES = 8, TAPS = 1;
+  Axis axis;
+  int first, last;
+  __device__ AverageGrad(const Axis &a, int u)
+      : axis(a), first(max(0, (u + a.before - a.taps + a.stride) / a.stride)),
+        last(min(a.windows - 1, (u + a.before) / a.stride)) {}
+  __device__ T weight(int i) const { return T(1) / T(axis.cells(i)); }
+};
 
 enum Mode { NEAREST, BILINEAR, CORNERS };
-struct Resizing { int planes, height, width, out_height, out_width, mode; };
-struct Place { int left, right; double blend; };
+struct Resizing {
+  int inputs, outputs, mode;
+  double step, stretch;  // inputs for each output, outputs for each input
+  __device__ double centre() const { return mode == CORNERS ? 0 : 0.5; }  // of a cell: its pixel is an area or a point
+};
+struct Blend { int left, right; double of_right; };
 
-// The two cells that output i blends, and how much of the second it takes: resize2d.py, in the same double precision.
-__device__ inline Place place_of(int i, int inputs, int outputs, int mode) {
-  if (mode == NEAREST) {
-    int cell = (int)((long long)i * inputs / outputs);
+// The two cells that output i blends, and how much of the right one it takes, in the same double precision as
+// resize2d.py.
+__device__ inline Blend blend_of(const Resizing &r, int i) {
+  if (r.mode == NEAREST) {
+    int cell = (int)((long long)i * r.inputs / r.outputs);
     return {cell, cell, 0};
   }
-  double place = mode == CORNERS ? i * ((double)(inputs - 1) / max(outputs - 1, 1))
-                                 : (i + 0.5) * ((double)inputs / outputs) - 0.5;
-  place = place > 0 ? place : 0;
-  int left = min((int)place, inputs - 1);
-  return {left, min(left + 1, inputs - 1), place - left};
+  // The maximum stands between * and -, so that no fused multiply-add rounds otherwise than NumPy.
+  double place = max((i + r.centre()) * r.step, r.centre()) - r.centre();
+  int left = min((int)place, r.inputs - 1), right = min(left + 1, r.inputs - 1);
+  return {left, right, left < right ? place - left : 0};
 }
 
-__device__ inline double weight_of(const Place &place, int cell) {
-  return (place.left == cell ? 1 - place.blend : 0) + (place.right == cell ? place.blend : 0);
-}
-
-// Outputs that may look at cell u: those whose place lies within a cell of it, and one more on each side for rounding.
-__device__ inline int first_looking(int u, int inputs, int outputs) {
-  return max(0, (int)((double)(u - 2) * outputs / inputs) - 1);
-}
-__device__ inline int last_looking(int u, int inputs, int outputs, int mode) {
-  // Aligned corners stretch the outputs over inputs - 1 cells.
-  double cells = mode == CORNERS ? max(inputs - 1, 1) : inputs;
-  return min(outputs - 1, (int)((u + 2) * (outputs / cells)) + 1);
-}
-
-template <class T> __global__ void resize(const T *x, T *y, Resizing r) {
+template <class T> __global__ void resize(const T *x, T *y, Map<Resizing> m) {
+  constexpr int PLANES = 8;
   int cell = thread_of_grid();
-  if (cell >= r.planes * r.out_height * r.out_width) return;
-  int j = cell % r.out_width, i = cell / r.out_width % r.out_height, plane = cell / (r.out_height * r.out_width);
-  x += plane * r.height * r.width;
-  Place row = place_of(i, r.height, r.out_height, r.mode), column = place_of(j, r.width, r.out_width, r.mode);
-  T a = T(row.blend), b = T(column.blend);
-  const T *upper = x + row.left * r.width, *lower = x + row.right * r.width;
-  T above = (1 - b) * upper[column.left] + b * upper[column.right];
-  T below = (1 - b) * lower[column.left] + b * lower[column.right];
-  y[cell] = (1 - a) * above + a * below;
-}
-
-template <class T> __global__ void resize_grad(const T *dy, T *dx, Resizing r) {
-  int cell = thread_of_grid();
-  if (cell >= r.planes * r.height * r.width) return;
-  int v = cell % r.width, u = cell / r.width % r.height, plane = cell / (r.height * r.width);
-  dy += plane * r.out_height * r.out_width;
-  int last_row = last_looking(u, r.height, r.out_height, r.mode), last = last_looking(v, r.width, r.out_width, r.mode);
-  T sum = 0;
-  for (int i = first_looking(u, r.height, r.out_height); i <= last_row; i++) {
-    T a = T(weight_of(place_of(i, r.height, r.out_height, r.mode), u));
-    for (int j = first_looking(v, r.width, r.out_width); a != 0 && j <= last; j++)
-      sum += a * T(weight_of(place_of(j, r.width, r.out_width, r.mode), v)) * dy[i * r.out_width + j];
+  if (cell >= m.out_height * m.out_width) return;
+  int i = cell / m.out_width;
+  Blend row = blend_of(m.rows, i), column = blend_of(m.columns, cell - i * m.out_width);
+  T above = T(1 - row.of_right), below = T(row.of_right), left = T(1 - column.of_right), right = T(column.of_right);
+  int upper = row.left * m.width, lower = row.right * m.width;
+  int corner[] = {upper + column.left, upper + column.right, lower + column.left, lower + column.right};
+  for (Planes<PLANES> planes(m); planes.any(); planes.next()) {
+    T value[PLANES][4];
+#pragma unroll
+    for (int p = 0; p < PLANES; p++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) value[p][c] = x[planes.begin(p) + corner[c]];
+    T blended[PLANES];
+#pragma unroll
+    for (int p = 0; p < PLANES; p++) {
+      const T *v = value[p];
+      blended[p] = above * (left * v[0] + right * v[1]) + below * (left * v[2] + right * v[3]);
+    }
+    planes.store(blended, y, cell);
   }
-  dx[cell] = sum;
+}
+
+// The outputs that blend cell u: their places lie within one cell of it. That range is too wide for NEAREST, and by
+// rounding, so outputs without a weight are cut off at both ends.
+template <class T> struct ResizeGrad {
+  using Axis = Resizing;
+  static constexpr int PLANES = 8, TAPS = 4;
+  Axis axis;
+  int cell, first, last;
+  __device__ ResizeGrad(const Axis &r, int u) : axis(r), cell(u) {
+    double place = u + r.centre();
+    first = (int)max((place - 1) * r.stretch - r.centre(), 0.0);
+    last = (int)min((place + 1) * r.stretch - r.centre() + 1, r.outputs - 1.0);
+    while (first <= last && weight(first) == 0) first++;
+    while (first < last && weight(last) == 0) last--;
+  }
+  __device__ T weight(int i) const {
+    Blend blend = blend_of(axis, i);
+    return T((blend.left == cell ? 1 - blend.of_right : 0) + (blend.right == cell ? blend.of_right : 0));
+  }
+};
+
+struct Padding { int length, padded, before, reflects; };
+
+// Which cell of an axis a padded cell shows, -1 for none.
+__device__ inline int source(const Padding &a, int i) {
+  i -= a.before;
+  if (!a.reflects) return i < a.length ? i : -1;  // negative before the beginning
+  i = i < 0 ? -i : i;
+  return i < a.length ? i : 2 * (a.length - 1) - i;
+}
+
+template <class T> __global__ void pad(const T *x, T *y, Map<Padding> m) {
+  constexpr int PLANES = 8;
+  int cell = thread_of_grid();
+  if (cell >= m.out_height * m.out_width) return;
+  int i = cell / m.out_width, u = source(m.rows, i), v = source(m.columns, cell - i * m.out_width);
+  bool inside = u >= 0 && v >= 0;
+  for (Planes<PLANES> planes(m); planes.any(); planes.next()) {
+    T value[PLANES];
+#pragma unroll
+    for (int p = 0; p < PLANES; p++)
+      value[p] = inside ? x[planes.begin(p) + u * m.width + v] : T(0);
+    planes.store(value, y, cell);
+  }
+}
+
+// The padded cells that show cell u: itself, and its images in the mirrors at both ends; negative for none.
+struct Images {
+  int at[3];
+  __device__ Images(const Padding &a, int u) {
+    at[0] = a.before + u;
+    at[1] = a.reflects && u > 0 ? a.before - u : -1;
+    at[2] = a.reflects && u < a.length - 1 ? a.before + 2 * (a.length - 1) - u : -1;
+#pragma unroll
+    for (int n = 0; n < 3; n++)
+      if (at[n] >= a.padded) at[n] = -1;
+  }
+};
+
+template <class T> __global__ void pad_grad(const T *dy, T *dx, Map<Padding> m) {
+  constexpr int PLANES = 4;
+  int cell = thread_of_grid();
+  if (cell >= m.out_height * m.out_width) return;
+  int u = cell / m.out_width;
+  Images rows(m.rows, u), columns(m.columns, cell - u * m.out_width);
+  for (Planes<PLANES> planes(m); planes.any(); planes.next()) {
+    T sum[PLANES] = {};
+#pragma unroll
+    for (int a = 0; a < 3; a++)
+#pragma unroll
+      for (int b = 0; b < 3; b++) {
+        if (rows.at[a] < 0 || columns.at[b] < 0) continue;
+        int image = rows.at[a] * m.width + columns.at[b];
+#pragma unroll
+        for (int p = 0; p < PLANES; p++) sum[p] += dy[planes.begin(p) + image];
+      }
+    planes.store(sum, dx, cell);
+  }
 }

@@ -8,67 +8,85 @@ from scratchnn_kernels.check import Array
 from scratchnn_kernels.cuda import Source, contiguous, empty, struct
 from scratchnn_kernels.geometry import Window
 
-SOURCE = Source(
-    __file__, "window.cu",
-    ("average<{T}>", "average_grad<{T}>", "pad<{T}>", "pad_grad<{T}>", "resize<{T}>", "resize_grad<{T}>"),
-)  # fmt: skip
+WEIGHTED = tuple(f"weighted<{{T}}, {span}<{{T}}>>" for span in ("Average", "AverageGrad", "ResizeGrad"))
+AVERAGE, AVERAGE_GRAD, RESIZE_GRAD = WEIGHTED
+SOURCE = Source(__file__, "window.cu", (*WEIGHTED, "resize<{T}>", "pad<{T}>", "pad_grad<{T}>"))
+PLANES = 8  # that a thread takes at least, once or twice in turn
+THREADS = 256
+BLOCKS = 16384  # beyond them, a thread takes more planes
 Two = tuple[int, int]
 Sides = tuple[int, int, int, int]
-SIZES = "planes height width out_height out_width "
 MODES = {("nearest", False): 0, ("bilinear", False): 1, ("bilinear", True): 2}
 
 
-AVERAGE = struct(SIZES + "k l s t top left bottom right counts_padding")
-PADDING = struct(SIZES + "top left reflects")
-RESIZING = struct(SIZES + "mode")
+def _map(axis: Any) -> Any:
+    """The C struct Map<axis>."""
+    sizes = struct("planes height width out_height out_width")
+    return np.dtype([*sizes.descr, ("rows", axis), ("columns", axis)], align=True)
+
+
+AVERAGING = _map(struct("length windows taps stride before after counts_padding"))
+PADDING = _map(struct("length padded before reflects"))
+RESIZING = _map(np.dtype([*struct("inputs outputs mode").descr, ("step", float), ("stretch", float)], align=True))
 
 
 def avg_pool2d(x: Array, window: Window, count_include_pad: bool) -> Array:
     size = (x.shape[2], x.shape[3])
-    return _mapped("average<{T}>", x, window.output_size(size), _average(x, size, window, count_include_pad))
+    return _mapped(AVERAGE, x, window.output_size(size), AVERAGING, _averaging(size, window, count_include_pad))
 
 
 def avg_pool2d_input_grad(dy: Array, input_size: Two, window: Window, count_include_pad: bool) -> Array:
-    return _mapped("average_grad<{T}>", dy, input_size, _average(dy, input_size, window, count_include_pad))
+    return _mapped(AVERAGE_GRAD, dy, input_size, AVERAGING, _averaging(input_size, window, count_include_pad))
 
 
 def pad2d(x: Array, padding: Sides, mode: str) -> Array:
     left, right, top, bottom = padding
     h, w = x.shape[2:]
     size = (top + h + bottom, left + w + right)
-    return _mapped("pad<{T}>", x, size, _parameters(PADDING, x, (h, w), size, top, left, mode == "reflect"))
+    return _mapped("pad<{T}>", x, size, PADDING, _padding((h, w), size, padding, mode))
 
 
 def pad2d_input_grad(dy: Array, input_size: Two, padding: Sides, mode: str) -> Array:
-    left, _, top, _ = padding
     size = (dy.shape[2], dy.shape[3])
-    parameters = _parameters(PADDING, dy, input_size, size, top, left, mode == "reflect")
-    return _mapped("pad_grad<{T}>", dy, input_size, parameters)
+    return _mapped("pad_grad<{T}>", dy, input_size, PADDING, _padding(input_size, size, padding, mode))
 
 
 def resize2d(x: Array, size: Two, mode: str, align_corners: bool) -> Array:
-    parameters = _parameters(RESIZING, x, (x.shape[2], x.shape[3]), size, MODES[mode, align_corners])
-    return _mapped("resize<{T}>", x, size, parameters)
+    return _mapped("resize<{T}>", x, size, RESIZING, _resizing((x.shape[2], x.shape[3]), size, mode, align_corners))
 
 
 def resize2d_input_grad(dy: Array, input_size: Two, mode: str, align_corners: bool) -> Array:
-    parameters = _parameters(RESIZING, dy, input_size, (dy.shape[2], dy.shape[3]), MODES[mode, align_corners])
-    return _mapped("resize_grad<{T}>", dy, input_size, parameters)
+    axes = _resizing(input_size, (dy.shape[2], dy.shape[3]), mode, align_corners)
+    return _mapped(RESIZE_GRAD, dy, input_size, RESIZING, axes)
 
 
-def _average(like: Array, size: Two, window: Window, count_include_pad: bool) -> Array:
-    (top, bottom), (left, right) = window.padding
-    taps = (*window.kernel, *window.stride, top, left, bottom, right)
-    return _parameters(AVERAGE, like, size, window.output_size(size), *taps, count_include_pad)
+def _averaging(size: Two, window: Window, count_include_pad: bool) -> list[tuple[int, ...]]:
+    axes = zip(size, window.output_size(size), window.kernel, window.stride, window.padding, strict=True)
+    return [(*axis, before, after, count_include_pad) for *axis, (before, after) in axes]
 
 
-def _parameters(layout: Any, like: Array, size: Two, out_size: Two, *rest: int) -> Array:
-    """A C struct of ints, by value: CuPy's way is an array of one."""
-    return np.array([(like.shape[0] * like.shape[1], *size, *out_size, *rest)], layout)
+def _padding(size: Two, padded: Two, padding: Sides, mode: str) -> list[tuple[int, ...]]:
+    left, _, top, _ = padding
+    return [(*axis, mode == "reflect") for axis in zip(size, padded, (top, left), strict=True)]
 
 
-def _mapped(kernel: str, x: Array, size: Two, parameters: Array) -> Array:
-    """[N,C,..] -> [N,C,*size], a thread for each result."""
+def _resizing(size: Two, out_size: Two, mode: str, align_corners: bool) -> list[tuple[float, ...]]:
+    """Both ratios are divided here: on many GPUs a division of doubles is slow."""
+    axes: list[tuple[float, ...]] = []
+    for inputs, outputs in zip(size, out_size, strict=True):
+        i, o = (inputs - 1, outputs - 1) if align_corners else (inputs, outputs)
+        axes.append((inputs, outputs, MODES[mode, align_corners], i / max(o, 1), o / max(i, 1)))
+    return axes
+
+
+def _mapped(kernel: str, x: Array, size: Two, layout: Any, axes: list[Any]) -> Array:
+    """[N,C,..] -> [N,C,*size]: a block's x runs over the cells of a plane, or its y over planes that are small."""
     out = empty((*x.shape[:2], *size), x)
-    SOURCE.each(kernel, out.size, contiguous(x), out, parameters)
+    planes, cells = x.shape[0] * x.shape[1], size[0] * size[1]
+    across = -(-cells // THREADS)
+    width = -(-cells // across)
+    beside = THREADS // width
+    grid = (across, min(-(-planes // (beside * PLANES)), max(1, BLOCKS // across)))
+    parameters = np.array([(planes, *x.shape[2:], *size, *axes)], layout)  # by value: CuPy's way is an array of one
+    SOURCE.launch(kernel, grid, (width, beside), contiguous(x), out, parameters)
     return out

@@ -6,98 +6,97 @@
 //
 // all within one group. With a stride, the input gradient falls into phases: cells whose rows and columns have the same
 // rest by the stride see the same taps, so no product is with a zero.
+//
+// Columns of B are places in an image, and each k is a step from there: to find where it leads takes divisions, so one
+// thread does it for all columns.
 #pragma once
+#include "common.cuh"
 
 struct Convolution {
   int batch, groups, channels, height, width, outputs, out_height, out_width;  // channels and outputs of one group
   int k, l, s, t, top, left, d, e;                                             // taps, stride, padding, dilation
   int share;                                                                   // of the sum over k, for each part
+  int relu;                                                                    // after the bias
 };
 
-// n / d by a multiplication; n below 2^31 (Granlund & Montgomery 1994).
-struct Divisor {
-  int divisor;
-  unsigned multiplier, shift;
-  __device__ explicit Divisor(int d) : divisor(d), shift(32 - __clz(d - 1)) {
-    multiplier = (unsigned)((((1ull << shift) - d) << 32) / d) + 1;
+struct __align__(16) Step { int offset, u, v; };  // in memory, in rows and in columns
+constexpr int OUTSIDE = -(1 << 30);               // of every image, whatever is added
+
+// A column of B: its place, and the image that its steps may leave.
+template <class T> struct Cells {
+  typedef ::Step Step;
+  const T *place;
+  int image_height, image_width, u = OUTSIDE, v = OUTSIDE;
+  __device__ Cells(const T *x, int height, int width) : place(x), image_height(height), image_width(width) {}
+  static __device__ Step nowhere() { return {0, OUTSIDE, OUTSIDE}; }
+  __device__ bool has(const Step &step) const {
+    return (unsigned)(u + step.u) < (unsigned)image_height && (unsigned)(v + step.v) < (unsigned)image_width;
   }
-  __device__ int of(int n) const { return (int)((__umulhi((unsigned)n, multiplier) + (unsigned)n) >> shift); }
-  // Leaves the quotient in n, and returns the rest.
-  __device__ int take(int &n) const {
-    int quotient = of(n), rest = n - quotient * divisor;
-    n = quotient;
-    return rest;
+  __device__ const T *at(const Step &step) const { return place + step.offset; }
+  __device__ void go(const Step &step) {
+    place += step.offset;
+    keep(place);
+    u = step.u;
+    v = step.v;
   }
 };
 
 // Windows of x: rows (c,k,l), columns (n,i,j).
-template <class T> struct Windows {
-  const T *x;
+template <class T> struct Windows : Cells<T> {
   Convolution g;
   Divisor k, l, height, width;
-  const T *image;
-  int u, v;
-  __device__ Windows(const T *x_, const Convolution &c, int group)
-      : x(x_ + group * c.channels * c.height * c.width), g(c), k(c.k), l(c.l), height(c.out_height), width(c.out_width) {}
-  __device__ void column(int n) {
-    int j = width.take(n), i = height.take(n);
-    u = i * g.s - g.top;
-    v = j * g.t - g.left;
-    image = x + n * (g.groups * g.channels) * g.height * g.width;
+  __device__ Windows(const T *x, const Convolution &c, int group)
+      : Cells<T>(x + group * c.channels * c.height * c.width, c.height, c.width), g(c), k(c.k), l(c.l),
+        height(c.out_height), width(c.out_width) {}
+  __device__ Step tap(int c) const {
+    int v = l.take(c) * g.e, u = k.take(c) * g.d;
+    return {(c * g.height + u) * g.width + v, u, v};
   }
-  __device__ const T *at(int c) const {
-    int b = l.take(c), a = k.take(c), row = u + a * g.d, place = v + b * g.e;
-    bool inside = row >= 0 && row < g.height && place >= 0 && place < g.width;
-    return inside ? image + (c * g.height + row) * g.width + place : nullptr;
+  __device__ Step window(int n) const {
+    int v = width.take(n) * g.t - g.left, u = height.take(n) * g.s - g.top;
+    return {(n * g.groups * g.channels * g.height + u) * g.width + v, u, v};
   }
+  __device__ Step step(int c) const { return tap(c); }
+  __device__ void column(int n) { this->go(window(n)); }
 };
 
 // The same windows, the other way round: rows (n,i,j), columns (c,k,l).
-template <class T> struct TurnedWindows {
-  const T *x;
-  Convolution g;
-  Divisor k, l, height, width;
-  int row, place;
-  __device__ TurnedWindows(const T *x_, const Convolution &c, int group)
-      : x(x_ + group * c.channels * c.height * c.width), g(c), k(c.k), l(c.l), height(c.out_height), width(c.out_width) {}
-  __device__ void column(int c) {
-    place = l.take(c) * g.e - g.left;
-    row = k.take(c) * g.d - g.top;
-    x += c * g.height * g.width;
-  }
-  __device__ const T *at(int n) const {
-    int v = width.take(n) * g.t + place, u = height.take(n) * g.s + row;
-    bool inside = u >= 0 && u < g.height && v >= 0 && v < g.width;
-    return inside ? x + (n * (g.groups * g.channels) * g.height + u) * g.width + v : nullptr;
-  }
+template <class T> struct TurnedWindows : Windows<T> {
+  __device__ TurnedWindows(const T *x, const Convolution &c, int group) : Windows<T>(x, c, group) {}
+  __device__ Step step(int n) const { return this->window(n); }
+  __device__ void column(int c) { this->go(this->tap(c)); }
 };
 
 // The weight of a group: rows o, columns (c,k,l) as they lie.
 template <class T> struct Weights {
-  const T *w;
-  int length, column;
+  const T *w, *column;
+  int length;
   __device__ Weights(const T *w_, const Convolution &c, int group) : length(c.channels * c.k * c.l) {
     w = w_ + group * c.outputs * length;
   }
-  __device__ void along(int k) { column = k; }
-  __device__ const T *at(int m) const { return w + m * length + column; }
+  __device__ void along(int k) {
+    column = w + k;
+    keep(column);
+  }
+  __device__ const T *at(int m) const { return column + m * length; }
   __device__ const T *origin() const { return w; }
 };
 
 // dy of a group: rows o, columns (n,i,j).
 template <class T> struct Slopes {
-  const T *dy;
+  const T *dy, *column;
   Divisor pixels;
-  int channels, column;
+  int channels;
   __device__ Slopes(const T *dy_, const Convolution &c, int group)
       : pixels(c.out_height * c.out_width), channels(c.groups * c.outputs) {
     dy = dy_ + group * c.outputs * pixels.divisor;
   }
   __device__ void along(int n) {
     int pixel = pixels.take(n);
-    column = n * channels * pixels.divisor + pixel;
+    column = dy + n * channels * pixels.divisor + pixel;
+    keep(column);
   }
-  __device__ const T *at(int m) const { return dy + m * pixels.divisor + column; }
+  __device__ const T *at(int m) const { return column + m * pixels.divisor; }
   __device__ const T *origin() const { return dy; }
 };
 
@@ -119,62 +118,71 @@ struct Phase {
 
 // Weights as the input gradient sees them: rows c, columns (o, taps of the phase).
 template <class T> struct PhaseWeights {
-  const T *w;
+  const T *w, *column;
   Convolution g;
   Phase rows, columns;
   Divisor k, l;
-  int offset;
   __device__ PhaseWeights(const T *w_, const Convolution &c, int group, const Phase &r, const Phase &q)
       : w(w_ + group * c.outputs * c.channels * c.k * c.l), g(c), rows(r), columns(q), k(max(1, r.taps)),
         l(max(1, q.taps)) {}
   __device__ void along(int o) {
     int b = columns.tap + l.take(o) * columns.step, a = rows.tap + k.take(o) * rows.step;
-    offset = (o * g.channels * g.k + a) * g.l + b;
+    column = w + (o * g.channels * g.k + a) * g.l + b;
+    keep(column);
   }
-  __device__ const T *at(int c) const { return w + offset + c * g.k * g.l; }
+  __device__ const T *at(int c) const { return column + c * g.k * g.l; }
   __device__ const T *origin() const { return w; }
 };
 
 // dy as the input gradient sees it: rows (o, taps of the phase), columns (n, cells of the phase).
-template <class T> struct PhaseSlopes {
-  const T *dy;
+template <class T> struct PhaseSlopes : Cells<T> {
   Convolution g;
   Phase rows, columns;
   Divisor k, l, height, width;
-  const T *image;
-  int i, j;
-  __device__ PhaseSlopes(const T *dy_, const Convolution &c, int group, const Phase &r, const Phase &q)
-      : dy(dy_ + group * c.outputs * c.out_height * c.out_width), g(c), rows(r), columns(q), k(max(1, r.taps)),
-        l(max(1, q.taps)), height(max(1, r.cells)), width(max(1, q.cells)) {}
-  __device__ void column(int n) {
-    j = width.take(n) + columns.output;
-    i = height.take(n) + rows.output;
-    image = dy + n * (g.groups * g.outputs) * g.out_height * g.out_width;
+  __device__ PhaseSlopes(const T *dy, const Convolution &c, int group, const Phase &r, const Phase &q)
+      : Cells<T>(dy + group * c.outputs * c.out_height * c.out_width, c.out_height, c.out_width), g(c), rows(r),
+        columns(q), k(max(1, r.taps)), l(max(1, q.taps)), height(max(1, r.cells)), width(max(1, q.cells)) {}
+  __device__ Step step(int o) const {
+    int v = -l.take(o) * columns.apart, u = -k.take(o) * rows.apart;
+    return {(o * g.out_height + u) * g.out_width + v, u, v};
   }
-  __device__ const T *at(int o) const {
-    int place = j - l.take(o) * columns.apart, row = i - k.take(o) * rows.apart;
-    bool inside = row >= 0 && row < g.out_height && place >= 0 && place < g.out_width;
-    return inside ? image + (o * g.out_height + row) * g.out_width + place : nullptr;
+  __device__ void column(int n) {
+    int v = width.take(n) + columns.output, u = height.take(n) + rows.output;
+    this->go({(n * g.groups * g.outputs * g.out_height + u) * g.out_width + v, u, v});
   }
 };
+
+template <class T> __device__ T positive(T x, int relu) { return relu && x <= 0 ? T(0) : x; }  // a NaN stays
+
+template <class T> __device__ void put(T *at, T sum, T bias, int relu) { *at = positive(sum + bias, relu); }
+template <class T> __device__ void put(T *at, Pack<T> sum, T bias, int relu) {
+  for (int i = 0; i < Pack<T>::SIZE; i++) sum.value[i] = positive(sum.value[i] + bias, relu);
+  *(Pack<T> *)at = sum;
+}
+
+// Whether 16 bytes are never cut by the end of a run of numbers.
+template <class T> __device__ bool in_packs(const T *y, int run) { return run % Pack<T>::SIZE == 0 && aligned(y); }
 
 // Where results go: y [o, (n,i,j)] with a bias, dx [c, (n, cells of the phase)] with a bias, dw [o, (c,k,l)].
 template <class T> struct ToOutput {
   T *y;
   const T *bias;
   Divisor pixels;
-  int channels;
+  int channels, relu;
   T *at;
   __device__ ToOutput(T *y_, const T *bias_, const Convolution &c, int group)
       : bias(bias_ ? bias_ + group * c.outputs : nullptr), pixels(c.out_height * c.out_width),
-        channels(c.groups * c.outputs) {
+        channels(c.groups * c.outputs), relu(c.relu) {
     y = y_ + group * c.outputs * pixels.divisor;
   }
   __device__ void column(int n) {
     int pixel = pixels.take(n);
     at = y + n * channels * pixels.divisor + pixel;
   }
-  __device__ void store(int m, T sum) const { at[m * pixels.divisor] = sum + (bias ? bias[m] : T(0)); }
+  __device__ bool packed() const { return in_packs(y, pixels.divisor); }
+  template <class Sum> __device__ void store(int m, Sum sum) const {
+    put(at + m * pixels.divisor, sum, bias ? bias[m] : T(0), relu);
+  }
 };
 
 template <class T> struct ToInput {
@@ -192,7 +200,10 @@ template <class T> struct ToInput {
     int v = first_column + width.take(n) * g.t, u = first_row + height.take(n) * g.s;
     at = dx + (n * (g.groups * g.channels) * g.height + u) * g.width + v;
   }
-  __device__ void store(int m, T sum) const { at[m * g.height * g.width] = sum + (bias ? bias[m] : T(0)); }
+  __device__ bool packed() const { return g.s * g.t == 1 && in_packs(dx, g.height * g.width); }
+  template <class Sum> __device__ void store(int m, Sum sum) const {
+    put(at + m * g.height * g.width, sum, bias ? bias[m] : T(0), g.relu);
+  }
 };
 
 template <class T> struct ToWeights {
@@ -202,5 +213,16 @@ template <class T> struct ToWeights {
     dw = dw_ + group * c.outputs * length;
   }
   __device__ void column(int n_) { n = n_; }
-  __device__ void store(int m, T sum) const { dw[m * length + n] = sum; }
+  __device__ bool packed() const { return in_packs(dw, length); }
+  template <class Sum> __device__ void store(int m, Sum sum) const { *(Sum *)(dw + m * length + n) = sum; }
 };
+
+// The second step of a sum in parts: y [N,channels,pixels] = sum over p of part[p], with the bias and ReLU.
+template <class T> __global__ void add_parts(const T *part, const T *bias, T *y, int parts, int count, int channels,
+                                             int pixels, int relu) {
+  int i = thread_of_grid();
+  if (i >= count) return;
+  T sum = part[i];
+  for (int p = 1; p < parts; p++) sum += part[p * count + i];
+  y[i] = positive(sum + (bias ? bias[i / pixels % channels] : T(0)), relu);
+}

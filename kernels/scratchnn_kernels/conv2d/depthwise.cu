@@ -1,53 +1,161 @@
-// The convolution trio where each group has one in-channel: so little to sum that each thread does a result, and for the
-// weight gradient a block. Channel c has `outputs` out-channels, c * outputs and the following.
+// The convolution trio where each group has one in-channel: so little to sum that moving the numbers is all the work.
+// Channel c has `outputs` out-channels, c * outputs and the following.
+//
+// A thread does a strip: ROWS results of a column, one below the other, whose windows share their cells. What strips
+// share lies in the L1 cache. K x L taps are in registers at a time: the whole window if it has a kernel of its own
+// and moves by single cells, else <1, 1>, one tap after the other in any geometry.
 #include "reduce.cuh"
+#include "sum_parts.cuh"
 #include "convolution.cuh"
 
-template <class T> __global__ void depthwise(const T *x, const T *w, const T *bias, T *y, Convolution g) {
-  int cell = thread_of_grid(), channels = g.groups * g.outputs;
-  if (cell >= g.batch * channels * g.out_height * g.out_width) return;
-  int j = cell % g.out_width, i = cell / g.out_width % g.out_height, o = cell / (g.out_height * g.out_width);
-  int n = o / channels;
-  o %= channels;
-  x += (n * g.groups + o / g.outputs) * g.height * g.width;
-  T sum = 0;
-  for (int k = 0; k < g.k; k++)
-    for (int l = 0; l < g.l; l++) {
-      int u = i * g.s + k * g.d - g.top, v = j * g.t + l * g.e - g.left;
-      if (u >= 0 && u < g.height && v >= 0 && v < g.width) sum += x[u * g.width + v] * w[(o * g.k + k) * g.l + l];
-    }
-  y[cell] = sum + (bias ? bias[o] : T(0));
-}
+constexpr int ROWS = 8;
 
-template <class T> __global__ void depthwise_input_grad(const T *dy, const T *w, const T *bias, T *dx, Convolution g) {
-  int cell = thread_of_grid();
-  if (cell >= g.batch * g.groups * g.height * g.width) return;
-  int v = cell % g.width, u = cell / g.width % g.height, plane = cell / (g.height * g.width), c = plane % g.groups;
-  dy += plane * g.outputs * g.out_height * g.out_width;
-  w += c * g.outputs * g.k * g.l;
-  T sum = 0;
-  for (int k = 0; k < g.k; k++)
-    for (int l = 0; l < g.l; l++) {
-      int row = u + g.top - k * g.d, place = v + g.left - l * g.e, i = row / g.s, j = place / g.t;
-      if (row < 0 || place < 0 || row % g.s || place % g.t || i >= g.out_height || j >= g.out_width) continue;
-      for (int o = 0; o < g.outputs; o++)
-        sum += dy[(o * g.out_height + i) * g.out_width + j] * w[(o * g.k + k) * g.l + l];
-    }
-  dx[cell] = sum + (bias ? bias[c] : T(0));
-}
-
-// A block sums one weight.
-template <class T> __global__ void depthwise_weight_grad(const T *dy, const T *x, T *dw, Convolution g) {
-  int l = blockIdx.x % g.l, k = blockIdx.x / g.l % g.k, o = blockIdx.x / (g.k * g.l), channels = g.groups * g.outputs;
-  int pixels = g.out_height * g.out_width;
-  T sum = 0;
-  for (int p = threadIdx.x; p < g.batch * pixels; p += 256) {
-    int n = p / pixels, i = p % pixels / g.out_width, j = p % pixels % g.out_width;
-    int u = i * g.s + k * g.d - g.top, v = j * g.t + l * g.e - g.left;
-    if (u >= 0 && u < g.height && v >= 0 && v < g.width)
-      sum += dy[(n * channels + o) * pixels + p % pixels] *
-             x[((n * g.groups + o / g.outputs) * g.height + u) * g.width + v];
+// What the compiler may take for granted.
+template <int K, int L> __device__ Convolution known(Convolution g) {
+  if (K * L > 1) {
+    g.k = K, g.l = L;
+    g.s = g.t = g.d = g.e = 1;
   }
-  sum = group_reduce<256, Sum>(sum);
-  if (threadIdx.x == 0) dw[blockIdx.x] = sum;
+  return g;
+}
+
+// Goes down a plane, which has zeros around it, and reads L columns side by side.
+template <class T, int L> struct Reader {
+  const T *line;
+  int row, width, height[L];  // none for a column outside: one comparison tells whether a cell is inside
+  __device__ Reader(const T *plane, int rows, int columns, int row_, int column)
+      : line(plane + row_ * columns + column), row(row_), width(columns) {
+    for (int l = 0; l < L; l++) height[l] = (unsigned)(column + l) < (unsigned)columns ? rows : 0;
+  }
+  __device__ void read(T (&cells)[L], int stride) {
+    for (int l = 0; l < L; l++) cells[l] = (unsigned)row < (unsigned)height[l] ? line[l] : T(0);
+    row += stride;
+    line += stride * width;
+  }
+};
+
+// One axis of a correlation: result i is a sum over a < taps of tap `tap + a * step` times cell
+// `cell + i * stride + a * apart`.
+struct Axis { int results, taps, tap, step, cell, stride, apart; };
+
+__device__ inline Axis forwards(int results, int taps, int stride, int before, int dilation) {
+  return {results, taps, 0, 1, -before, stride, dilation};
+}
+
+// Of the input gradient, whose results are the cells of a phase: the taps from the last to the first.
+__device__ inline Axis backwards(const Phase &p) {
+  int last = p.taps - 1;
+  return {p.cells, p.taps, p.tap + last * p.step, -p.step, p.output - last * p.apart, 1, p.apart};
+}
+
+// Adds what a plane gives to the strip that begins at (i, j); rows of w have `pitch` weights.
+template <int K, int L, class T>
+__device__ void correlate(const T *x, int height, int width, const T *w, int pitch, const Axis &rows,
+                          const Axis &columns, int i, int j, T (&sum)[ROWS]) {
+  for (int a = 0; a < rows.taps; a += K)
+    for (int b = 0; b < columns.taps; b += L) {
+      T tap[K][L], cells[L];
+      for (int k = 0; k < K; k++)
+        for (int l = 0; l < L; l++)
+          tap[k][l] = w[(rows.tap + (a + k) * rows.step) * pitch + columns.tap + (b + l) * columns.step];
+      int u = rows.cell + i * rows.stride + a * rows.apart, v = columns.cell + j * columns.stride + b * columns.apart;
+      Reader<T, L> window(x, height, width, u, v);
+#pragma unroll
+      for (int r = 0; r < ROWS + K - 1; r++) {
+        window.read(cells, rows.stride);
+        for (int k = max(0, r - ROWS + 1); k <= min(r, K - 1); k++)
+          for (int l = 0; l < L; l++) sum[r - k] += cells[l] * tap[k][l];
+      }
+    }
+}
+
+// The first `rows` results of a strip to every `pitch`-th number of y.
+template <class T> __device__ void store(T *y, int pitch, int rows, const T *sum, T bias, bool relu) {
+  for (int r = 0; r < ROWS; r++, y += pitch) {
+    T result = sum[r] + bias;
+    if (r < rows) *y = relu && result <= 0 ? T(0) : result;  // a NaN stays
+  }
+}
+
+template <class T, int K, int L>
+__global__ void __launch_bounds__(256)
+depthwise(const T *x, const T *w, const T *bias, T *y, Convolution g, int relu) {
+  g = known<K, L>(g);
+  int channels = g.groups * g.outputs;
+  int i = (blockIdx.y * blockDim.y + threadIdx.y) * ROWS, j = blockIdx.x * blockDim.x + threadIdx.x;
+  Axis rows = forwards(g.out_height, g.k, g.s, g.top, g.d), columns = forwards(g.out_width, g.l, g.t, g.left, g.e);
+  if (i >= rows.results || j >= columns.results) return;
+  for (int p = blockIdx.z * blockDim.z + threadIdx.z; p < g.batch * channels; p += gridDim.z * blockDim.z) {
+    int o = p % channels;
+    const T *plane = x + p / g.outputs * g.height * g.width;
+    T sum[ROWS] = {};
+    correlate<K, L>(plane, g.height, g.width, w + o * g.k * g.l, g.l, rows, columns, i, j, sum);
+    T *at = y + (p * g.out_height + i) * g.out_width + j;
+    store(at, g.out_width, rows.results - i, sum, bias ? bias[o] : T(0), relu);
+  }
+}
+
+// Blocks side by side do the phases of the same cells: what they write in turn, a cache joins.
+template <class T, int K, int L>
+__global__ void __launch_bounds__(256)
+depthwise_input_grad(const T *dy, const T *w, const T *bias, T *dx, Convolution g, int relu) {
+  g = known<K, L>(g);
+  int first_row = blockIdx.y % g.s, first_column = blockIdx.x % g.t, pixels = g.out_height * g.out_width;
+  int i = (blockIdx.y / g.s * blockDim.y + threadIdx.y) * ROWS, j = blockIdx.x / g.t * blockDim.x + threadIdx.x;
+  Axis rows = backwards(Phase(first_row, g.height, g.s, g.top, g.d, g.k));
+  Axis columns = backwards(Phase(first_column, g.width, g.t, g.left, g.e, g.l));
+  if (i >= rows.results || j >= columns.results) return;
+  for (int p = blockIdx.z * blockDim.z + threadIdx.z; p < g.batch * g.groups; p += gridDim.z * blockDim.z) {
+    int c = p % g.groups;
+    T sum[ROWS] = {};
+    for (int o = 0; o < g.outputs; o++) {
+      const T *plane = dy + (p * g.outputs + o) * pixels, *weights = w + (c * g.outputs + o) * g.k * g.l;
+      correlate<K, L>(plane, g.out_height, g.out_width, weights, g.l, rows, columns, i, j, sum);
+    }
+    T *at = dx + (p * g.height + first_row + i * g.s) * g.width + first_column + j * g.t;
+    store(at, g.s * g.width, rows.results - i, sum, bias ? bias[c] : T(0), relu);
+  }
+}
+
+// Adds the products of a strip of dy, of whose rows `below` are left, with the cells of its windows.
+template <int K, int L, class T>
+__device__ void add_products(Reader<T, 1> dy, int below, Reader<T, L> window, int stride, T (&sum)[K][L]) {
+  T slope[ROWS][1], cells[L];
+  for (int r = 0; r < ROWS; r++) dy.read(slope[r], 1);
+#pragma unroll
+  for (int r = 0; r < ROWS + K - 1; r++) {
+    window.read(cells, stride);
+    for (int k = max(0, r - ROWS + 1); k <= min(r, K - 1); k++)
+      if (r - k < below)  // the zeros further down are no slopes: 0 * inf would be a NaN
+        for (int l = 0; l < L; l++) sum[k][l] += cells[l] * slope[r - k][0];
+  }
+}
+
+// A block sums K x L weights over `share` of the strips of all images; `columns` threads are side by side.
+template <class T, int K, int L>
+__global__ void __launch_bounds__(256)
+depthwise_weight_grad(const T *dy, const T *x, T *part, Convolution g, int columns) {
+  g = known<K, L>(g);
+  int down = g.k / K, across = g.l / L, channels = g.groups * g.outputs;
+  int b = blockIdx.x % across * L, a = blockIdx.x / across % down * K, o = blockIdx.x / (across * down);
+  int strips = (g.out_height + ROWS - 1) / ROWS, lines = 256 / columns;
+  int line = threadIdx.x / columns, column = threadIdx.x % columns, first = blockIdx.y * g.share;
+  int end = line < lines ? min(first + g.share, g.batch * strips) : 0;
+  T sum[K][L] = {};
+  for (int strip = first + line; strip < end; strip += lines) {
+    int n = strip / strips, i = strip % strips * ROWS;
+    const T *slopes = dy + (n * channels + o) * g.out_height * g.out_width;
+    const T *plane = x + (n * g.groups + o / g.outputs) * g.height * g.width;
+    for (int j = column; j < g.out_width; j += columns) {
+      int u = i * g.s + a * g.d - g.top, v = j * g.t + b * g.e - g.left;
+      Reader<T, L> window(plane, g.height, g.width, u, v);
+      add_products(Reader<T, 1>(slopes, g.out_height, g.out_width, i, j), g.out_height - i, window, g.s, sum);
+    }
+  }
+  T *at = part + ((blockIdx.y * channels + o) * g.k + a) * g.l + b;
+  for (int k = 0; k < K; k++)
+    for (int l = 0; l < L; l++) {
+      T total = group_reduce<256, Sum>(sum[k][l]);
+      if (threadIdx.x == 0) at[k * g.l + l] = total;
+    }
 }

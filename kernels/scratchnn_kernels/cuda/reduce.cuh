@@ -9,20 +9,22 @@ struct Largest {
   template <class T> __device__ T operator()(T a, T b) const { return a > b ? a : b; }
 };
 
-template <class F, class T> __device__ T warp_reduce(T v) {
-  for (int distance = 16; distance; distance /= 2) v = F()(v, __shfl_xor_sync(0xffffffffu, v, distance));
+template <class F, int LANES = 32, class T> __device__ T warp_reduce(T v) {
+  for (int distance = LANES / 2; distance; distance /= 2) v = F()(v, __shfl_xor_sync(0xffffffffu, v, distance));
   return v;
 }
 
-// WIDTH threads along x are a group: a warp, or all of the block.
+// WIDTH threads along x are a group: 8 lanes, a warp, or all of the block. All lanes of a warp come here together.
 template <int WIDTH, class F, class T> __device__ T group_reduce(T v) {
-  v = warp_reduce<F>(v);
-  if (WIDTH == 32) return v;
-  __shared__ T part[WIDTH / 32];
-  __syncthreads();  // the last result has been read
-  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
-  __syncthreads();
-  v = part[0];
-  for (int i = 1; i < WIDTH / 32; i++) v = F()(v, part[i]);
-  return v;
+  if constexpr (WIDTH <= 32) return warp_reduce<F, WIDTH>(v);
+  else {
+    v = warp_reduce<F>(v);
+    __shared__ T part[WIDTH / 32];
+    __syncthreads();  // the last result has been read
+    if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = v;
+    __syncthreads();
+    v = part[0];
+    for (int i = 1; i < WIDTH / 32; i++) v = F()(v, part[i]);
+    return v;
+  }
 }

@@ -19,6 +19,8 @@ from scratchnn_kernels.dispatch import array_module, is_cupy
 HEADERS = Path(__file__).parent
 OPTIONS = ("-std=c++17",)
 NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+THREADS = 256  # a block
+FEW, MANY = 4, 256  # parts of a sum that one thread may add, and eight
 MOST = 2**31 - 2**25  # numbers in an array: kernels count in int, and a grid may reach beyond the last one
 INCLUDE = re.compile(r'^#include "([^"]+)"\n', re.M)
 
@@ -103,7 +105,7 @@ class Source:
         function = self._module(library(first), NAMES[first.dtype]).get_function(self._name(kernel, first))
         function(grid, block, given, shared_mem=shared)
 
-    def each(self, kernel: str, count: int, *args: Any, threads: int = 256) -> None:
+    def each(self, kernel: str, count: int, *args: Any, threads: int = THREADS) -> None:
         """Launch with at least `count` threads in a row."""
         self.launch(kernel, (-(-count // threads),), (threads,), *args)
 
@@ -113,7 +115,9 @@ class Source:
         if len(parts) == 1:
             return first
         total = empty(first.shape, parts)
-        self.each("sum_parts<{T}>", total.size, parts, total, len(parts), total.size)
+        shares = 1 if len(parts) <= FEW else 8 if len(parts) <= MANY else 32
+        block = (THREADS // shares, shares)
+        self.launch("sum_parts<{T}>", (-(-total.size // block[0]),), block, parts, total, len(parts), total.size)
         return total
 
     def _name(self, kernel: str, like: Array) -> str:

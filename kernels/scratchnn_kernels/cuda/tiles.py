@@ -6,8 +6,8 @@ import numpy as np
 
 from scratchnn_kernels.check import Array
 
-ENOUGH = 256  # blocks that keep the multiprocessors busy
-LEAST = 256  # terms of a sum that are worth a block of their own
+ENOUGH = 3 << 14  # threads that keep the multiprocessors busy
+LEAST, MUCH = 64, 1024  # terms of a sum that are worth a block of their own, and one with the large tile
 
 
 class Tile(NamedTuple):
@@ -29,31 +29,35 @@ class Tile(NamedTuple):
     def grid(self, rows: int, columns: int) -> tuple[int, int]:
         return -(-columns // self.columns), -(-rows // self.rows)
 
-    def blocks(self, rows: int, columns: int) -> int:
-        x, y = self.grid(rows, columns)
-        return x * y
-
 
 LARGE = Tile(128, 128, 8, 8, 8)
-MIDDLE = Tile(64, 64, 16, 4, 4)
-FLAT = Tile(16, 128, 16, 4, 4)  # few rows
+MIDDLE = Tile(64, 64, 16, 8, 4)
+FLAT = (Tile(4, 128, 16, 4, 1), Tile(8, 128, 16, 8, 1), Tile(16, 128, 16, 4, 4), Tile(32, 128, 16, 8, 4))
+PRECISE = Tile(64, 64, 16, 4, 4)  # float64 has no registers for more
 
 
 def names(kernel: str) -> tuple[str, ...]:
-    """The C++ expressions of a tiled kernel for all tiles; float64 has no registers for the large one."""
-    return f"{kernel}<float, {LARGE}>", f"{kernel}<{{T}}, {MIDDLE}>", f"{kernel}<{{T}}, {FLAT}>"
+    """The C++ expressions of a tiled kernel for all tiles."""
+    singles = (f"{kernel}<float, {tile}>" for tile in (LARGE, MIDDLE))
+    return *singles, f"{kernel}<double, {PRECISE}>", *(f"{kernel}<{{T}}, {tile}>" for tile in FLAT)
 
 
-def choose(rows: int, results: int, like: Array) -> Tile:
-    """The largest tile that most of the results fill and that leaves blocks enough."""
-    if rows <= FLAT.rows:
-        return FLAT
-    many = results >= ENOUGH * LARGE.rows * LARGE.columns
-    return LARGE if many and rows > MIDDLE.rows and like.dtype == np.float32 else MIDDLE
+def choose(rows: int, results: int, terms: int, like: Array) -> Tile:
+    """The tile that the rows fill best; the large one only if there is work enough for its blocks."""
+    for tile in FLAT:
+        if rows <= tile.rows:
+            return tile
+    if like.dtype != np.float32:
+        return PRECISE
+    blocks = results // (LARGE.rows * LARGE.columns) * max(1, terms // MUCH)
+    return LARGE if rows > MIDDLE.rows and blocks * LARGE.threads >= ENOUGH else MIDDLE
 
 
-def parts(terms: int, blocks: int) -> tuple[int, int]:
-    """(parts, terms of each) of a sum over so many terms, where so many blocks share the results."""
-    wanted = max(1, min(ENOUGH // max(1, blocks), terms // LEAST))
+def cut(tile: Tile, rows: int, columns: int, terms: int, products: int = 1) -> tuple[tuple[int, int, int], int, int]:
+    """(grid, parts of each sum, terms of a part) of so many products; z counts products within parts."""
+    x, y = tile.grid(rows, columns)
+    threads = max(1, x * y * products * tile.threads)
+    wanted = max(1, min(ENOUGH // threads, terms // LEAST))
     share = max(1, -(-terms // wanted))
-    return max(1, -(-terms // share)), share
+    pieces = max(1, -(-terms // share))
+    return (x, y, products * pieces), pieces, share
