@@ -236,6 +236,7 @@ def products() -> list[Case]:
         x, w, dy = normal(n, i), normal(o, i), normal(n, o)
         cases += [Case("linear", (x, w), large=large), Case("linear_input_grad", (dy, w), large=large)]
         cases += [Case("linear_weight_grad", (dy, x), large=large)]
+        cases += [Case("linear", (x, w, normal(o)), {"relu": relu}) for relu in (True, False)]
     return cases
 
 
@@ -330,7 +331,9 @@ def losses() -> list[Case]:
 CASES: dict[str, list[Case]] = {
     "elementwise.cu": elementwise(),
     "softmax.cu": softmaxes(),
-    "channel_sum.cu": [Case("channel_sum", (normal(5, 3, 17, 19),)), Case("channel_sum", (normal(5, 200, 1, 3),))],
+    "channel_sum.cu": [
+        Case("channel_sum", (normal(*shape),)) for shape in ((5, 3, 17, 19), (5, 200, 1, 3), (300, 45), (1, 3, 1, 1))
+    ],
     "losses.cu": losses(),
     "max_pool2d.cu": pools(),
     "window.cu": windows(),

@@ -1,20 +1,19 @@
 """The matrix product on a GPU, out of register tiles: which tile, and in how many parts the sum is cut."""
 
+from functools import partial
+
 import numpy as np
 
-from scratchnn_kernels.activations import relu as positive
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.cuda import Source, contiguous, empty, struct
+from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, struct
 from scratchnn_kernels.cuda.tiles import choose, cut, names
 
-SOURCE = Source(__file__, "linear.cu", (*names("matmul"), "sum_parts<{T}>"))
-PRODUCT = struct("rows columns inner a_row a_inner b_inner b_column share")
+SOURCE = Source(__file__, "linear.cu", (*names("matmul"), "add_parts<{T}>"))
+PRODUCT = struct("rows columns inner a_row a_inner b_inner b_column share relu")
 
 
 def linear(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
-    y = matmul(_rows(x), weight.T).reshape(*x.shape[:-1], len(weight))
-    y = y if bias is None else y + bias
-    return positive(y, impl="cuda") if relu else y
+    return matmul(_rows(x), weight.T, bias, relu).reshape(*x.shape[:-1], len(weight))
 
 
 def linear_input_grad(dy: Array, weight: Array) -> Array:
@@ -29,16 +28,22 @@ def linear_weight_grad(dy: Array, x: Array, total: Array | None) -> Array:
     return total
 
 
-def matmul(a: Array, b: Array) -> Array:
-    """a [M,K] b [K,N] -> [M,N]; a and b may be transposed views of contiguous arrays."""
+def matmul(a: Array, b: Array, bias: Array | None = None, relu: bool = False) -> Array:
+    """a [M,K] b [K,N] + bias [N] -> [M,N]; a and b may be transposed views of contiguous arrays."""
     (rows, inner), columns = a.shape, b.shape[1]
     (a, *a_strides), (b, *b_strides) = _laid_out(a), _laid_out(b)
     tile = choose(rows, rows * columns, inner, a)
     grid, pieces, share = cut(tile, rows, columns, inner)
-    part = empty((pieces, rows, columns), a)
-    product = np.array([(rows, columns, inner, *a_strides, *b_strides, share)], PRODUCT)
-    SOURCE.launch(f"matmul<{{T}}, {tile}>", grid, (tile.threads,), a, b, part, product)
-    return SOURCE.added(part)
+    c, bias = empty((rows, columns), a), or_none(bias)
+    sizes = (rows, columns, inner, *a_strides, *b_strides, share)
+    start = partial(SOURCE.launch, f"matmul<{{T}}, {tile}>", grid, (tile.threads,), a, b)
+    if pieces == 1:
+        start(bias, c, np.array([(*sizes, relu)], PRODUCT))
+    else:
+        part = empty((pieces, rows, columns), a)
+        start(None, part, np.array([(*sizes, False)], PRODUCT))
+        SOURCE.each("add_parts<{T}>", c.size, part, bias, c, pieces, c.size, columns, 1, relu)
+    return c
 
 
 def _rows(x: Array) -> Array:

@@ -93,13 +93,18 @@ def _check_groups(groups: int, out_channels: int, in_channels: int) -> None:
 
 
 register(
-    "conv2d", reference=reference.conv2d, cpu=rule.conv2d, cuda=cuda.conv2d, cuda_tf32=cuda.TF32.forward, **rule.FORWARD
+    "conv2d",
+    reference=reference.conv2d,
+    cpu=rule.conv2d,
+    cuda=cuda.conv2d,
+    cuda_tf32=cuda.tf32_conv2d,
+    **rule.FORWARD,
 )
 register(
     "conv2d_input_grad", reference=reference.input_grad, cpu=rule.input_grad, cuda=cuda.input_grad,
-    cuda_tf32=cuda.TF32.input_grad, **rule.INPUT_GRAD,
+    cuda_tf32=cuda.tf32_input_grad, **rule.INPUT_GRAD,
 )  # fmt: skip
 register(
     "conv2d_weight_grad", reference=reference.weight_grad, cpu=rule.weight_grad, cuda=cuda.weight_grad,
-    cuda_tf32=cuda.TF32.weight_grad, **rule.WEIGHT_GRAD,
+    cuda_tf32=cuda.tf32_weight_grad, **rule.WEIGHT_GRAD,
 )  # fmt: skip

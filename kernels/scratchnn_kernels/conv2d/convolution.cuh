@@ -10,7 +10,7 @@
 // Columns of B are places in an image, and each k is a step from there: to find where it leads takes divisions, so one
 // thread does it for all columns.
 #pragma once
-#include "common.cuh"
+#include "results.cuh"
 
 struct Convolution {
   int batch, groups, channels, height, width, outputs, out_height, out_width;  // channels and outputs of one group
@@ -79,7 +79,6 @@ template <class T> struct Weights {
     keep(column);
   }
   __device__ const T *at(int m) const { return column + m * length; }
-  __device__ const T *origin() const { return w; }
 };
 
 // dy of a group: rows o, columns (n,i,j).
@@ -97,7 +96,6 @@ template <class T> struct Slopes {
     keep(column);
   }
   __device__ const T *at(int m) const { return column + m * pixels.divisor; }
-  __device__ const T *origin() const { return dy; }
 };
 
 // One axis of a phase of the input gradient: cells first, first + stride, ..; the taps that reach them are
@@ -131,7 +129,6 @@ template <class T> struct PhaseWeights {
     keep(column);
   }
   __device__ const T *at(int c) const { return column + c * g.k * g.l; }
-  __device__ const T *origin() const { return w; }
 };
 
 // dy as the input gradient sees it: rows (o, taps of the phase), columns (n, cells of the phase).
@@ -151,17 +148,6 @@ template <class T> struct PhaseSlopes : Cells<T> {
     this->go({(n * g.groups * g.outputs * g.out_height + u) * g.out_width + v, u, v});
   }
 };
-
-template <class T> __device__ T positive(T x, int relu) { return relu && x <= 0 ? T(0) : x; }  // a NaN stays
-
-template <class T> __device__ void put(T *at, T sum, T bias, int relu) { *at = positive(sum + bias, relu); }
-template <class T> __device__ void put(T *at, Pack<T> sum, T bias, int relu) {
-  for (int i = 0; i < Pack<T>::SIZE; i++) sum.value[i] = positive(sum.value[i] + bias, relu);
-  *(Pack<T> *)at = sum;
-}
-
-// Whether 16 bytes are never cut by the end of a run of numbers.
-template <class T> __device__ bool in_packs(const T *y, int run) { return run % Pack<T>::SIZE == 0 && aligned(y); }
 
 // Where results go: y [o, (n,i,j)] with a bias, dx [c, (n, cells of the phase)] with a bias, dw [o, (c,k,l)].
 template <class T> struct ToOutput {
@@ -216,13 +202,3 @@ template <class T> struct ToWeights {
   __device__ bool packed() const { return in_packs(dw, length); }
   template <class Sum> __device__ void store(int m, Sum sum) const { *(Sum *)(dw + m * length + n) = sum; }
 };
-
-// The second step of a sum in parts: y [N,channels,pixels] = sum over p of part[p], with the bias and ReLU.
-template <class T> __global__ void add_parts(const T *part, const T *bias, T *y, int parts, int count, int channels,
-                                             int pixels, int relu) {
-  int i = thread_of_grid();
-  if (i >= count) return;
-  T sum = part[i];
-  for (int p = 1; p < parts; p++) sum += part[p * count + i];
-  y[i] = positive(sum + (bias ? bias[i / pixels % channels] : T(0)), relu);
-}

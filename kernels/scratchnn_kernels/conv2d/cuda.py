@@ -15,6 +15,7 @@ from scratchnn_kernels.conv2d import depthwise_cuda as depthwise
 from scratchnn_kernels.conv2d.convolution_cuda import Two, geometry
 from scratchnn_kernels.cuda import Source, contiguous, empty, or_none
 from scratchnn_kernels.cuda.tiles import Tile, choose, cut, names
+from scratchnn_kernels.dispatch import Kernel
 from scratchnn_kernels.geometry import Window
 
 TENSOR_TILES = Tile(64, 64, 16, 8, 4), Tile(128, 128, 16, 8, 8)
@@ -101,22 +102,29 @@ TF32 = Products(
 )  # fmt: skip
 
 
-def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
-    forward = depthwise.forward if _depthwise(weight.shape[1], groups) else EXACT.forward
-    return forward(x, weight, bias, window, groups, relu)
+def trio(products: Products) -> tuple[Kernel, Kernel, Kernel]:
+    """Forward, input gradient and weight gradient by these products, or without any."""
 
+    def forward(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
+        chosen = depthwise.forward if _depthwise(weight.shape[1], groups) else products.forward
+        return chosen(x, weight, bias, window, groups, relu)
 
-def input_grad(
-    dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
-) -> Array:
-    gradient = depthwise.input_grad if _depthwise(weight.shape[1], groups) else EXACT.input_grad
-    return gradient(dy, weight, input_size, window, groups, bias, relu)
+    def input_grad(
+        dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
+    ) -> Array:
+        chosen = depthwise.input_grad if _depthwise(weight.shape[1], groups) else products.input_grad
+        return chosen(dy, weight, input_size, window, groups, bias, relu)
 
+    def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
+        chosen = depthwise.weight_grad if _depthwise(x.shape[1] // groups, groups) else products.weight_grad
+        return chosen(dy, x, window, groups)
 
-def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
-    gradient = depthwise.weight_grad if _depthwise(x.shape[1] // groups, groups) else EXACT.weight_grad
-    return gradient(dy, x, window, groups)
+    return forward, input_grad, weight_grad
 
 
 def _depthwise(channels: int, groups: int) -> bool:
     return channels == 1 and groups > 1
+
+
+conv2d, input_grad, weight_grad = trio(EXACT)
+tf32_conv2d, tf32_input_grad, tf32_weight_grad = trio(TF32)

@@ -1,25 +1,10 @@
-// cp.async and mma.sync, which CUDA C++ reaches by PTX only, and their emulation.
+// mma.sync and its rounding, which CUDA C++ reaches by PTX only, and their emulation.
 #pragma once
 
 #ifdef DRYWARP
-#define async_commit() drywarp::async_commit()
-#define async_wait(most) drywarp::async_wait(most)
 #define mma_tf32(d, a, b) drywarp::mma<8>(d, a, b, __LINE__)
-static inline void async_copy(float *target, const float *source, bool there) {
-  drywarp::async_copy(target, source, 4, there ? 4 : 0);
-}
 static inline unsigned to_tf32(float x) { return drywarp::to_tf32(x); }
 #elif __CUDA_ARCH__ >= 800
-#define async_commit() asm volatile("cp.async.commit_group;" ::: "memory")
-#define async_wait(most) asm volatile("cp.async.wait_group %0;" ::"n"(most) : "memory")
-
-// Four bytes to shared memory, or a zero.
-__device__ inline void async_copy(float *target, const float *source, bool there) {
-  unsigned address = (unsigned)__cvta_generic_to_shared(target);
-  int bytes = there ? 4 : 0;
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(address), "l"(source), "r"(bytes) : "memory");
-}
-
 // To nearest, 10 bits of mantissa.
 __device__ inline unsigned to_tf32(float x) {
   unsigned rounded;

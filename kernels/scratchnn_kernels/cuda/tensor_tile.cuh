@@ -1,8 +1,8 @@
 // A tile of C[m,n] = sum_k A[m,k] B[k,n] on the tensor cores in TF32: inputs keep 10 bits of mantissa, sums are float.
 //
 // A, B and C as in tile.cuh, and as there the next numbers are on their way from memory while these are multiplied.
-// They are rounded once, on their way to shared memory, where they lie as lanes load them for mma_tf32. In which order k
-// is summed is free, as long as A and B agree: lane 4g+t takes the neighbours 2t and 2t+1 where mma_tf32 says t and t+4.
+// They are rounded once, on their way to shared memory, where they lie as lanes load them for mma_tf32. In which order
+// k is summed is free, if A and B agree: lane 4g+t takes the neighbours 2t and 2t+1 where mma_tf32 says t and t+4.
 #pragma once
 #include "common.cuh"
 #include "tensor_core.cuh"
