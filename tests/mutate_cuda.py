@@ -44,7 +44,8 @@ SEEN, UNSEEN, NO_CODE = 1, 0, 2
 SHOWN_BY = {
     "common.cuh": ["elementwise.cu", "update.cu"], "reduce.cuh": ["softmax.cu", "depthwise.cu"],
     "sum_parts.cuh": ["channel_sum.cu"], "tile.cuh": ["linear.cu"], "tensor_tile.cuh": ["conv2d_tf32.cu"],
-    "tensor_core.cuh": ["conv2d_tf32.cu"], "convolution.cuh": ["conv2d.cu"], "row.cuh": ["softmax.cu", "normalize.cu"], "results.cuh": ["conv2d.cu", "linear.cu"],
+    "tensor_core.cuh": ["conv2d_tf32.cu"], "convolution.cuh": ["conv2d.cu"], "row.cuh": ["softmax.cu", "normalize.cu"],
+    "results.cuh": ["conv2d.cu", "linear.cu"],
 }  # fmt: skip
 # Those that have code of their own for double; the others are mutated for float alone.
 TYPES = {"topk.cu": ("float", "double")}
