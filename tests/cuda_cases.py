@@ -22,14 +22,16 @@ def normal(*shape: int) -> Array:
 
 
 class Case(NamedTuple):
-    """A call of a public kernel in float64; `large` makes products take the large tile, `off` misaligns its arrays."""
+    """A call of a public kernel in float64; `large` makes products take the large tile, `off` misaligns its arrays, or
+    those at these places.
+    """
 
     op: str
     args: tuple[Any, ...]
     options: dict[str, Any] = {}  # noqa: RUF012  never written to
     impl: str = "cuda"
     large: bool = False
-    off: bool = False
+    off: bool | tuple[int, ...] = False
 
     @property
     def tolerance(self) -> float:
@@ -38,18 +40,20 @@ class Case(NamedTuple):
 
     def run(self, impl: str, dtype: Any = np.float64) -> list[Array]:
         """What the call returns or changes."""
-        args = [self._cast(a, dtype) for a in self.args]
+        off = self.off if isinstance(self.off, tuple) else range(len(self.args) * self.off)
+        args = [self._cast(a, dtype, i in off) for i, a in enumerate(self.args)]
         with large_tiles() if self.large else same_tiles():
             given = getattr(kernels, self.op)(*args, **self.options, impl=impl)
         if self.op in IN_PLACE:
             return args
         return [a for a in (given if isinstance(given, tuple) else (given,)) if a is not None]
 
-    def _cast(self, a: Any, dtype: Any) -> Any:
+    @staticmethod
+    def _cast(a: Any, dtype: Any, off: bool) -> Any:
         if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
             return a
         room = np.empty(a.size + 1, dtype)
-        view = room[1:].reshape(a.shape) if self.off else room[:-1].reshape(a.shape)
+        view = room[1:].reshape(a.shape) if off else room[:-1].reshape(a.shape)
         view[...] = a
         return view
 
@@ -324,7 +328,7 @@ def losses() -> list[Case]:
         for divisor in divisors
     ] + [
         Case("squared_error", (normal(1025, 1025), normal(1025, 1025))),
-        Case("squared_error", (normal(30), normal(30)), off=True),
+        *(Case("squared_error", (normal(30), normal(30)), off=off) for off in (True, (1,))),
     ]
 
 

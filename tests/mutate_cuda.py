@@ -73,7 +73,7 @@ class Copies:
     def put(self, mutant: Mutant) -> None:
         self.paths[mutant.file].write_text(mutant.text)
         for one in SOURCES.values():
-            one._modules.clear()
+            one.forget()
 
 
 def _conv_headers() -> list[Path]:
@@ -98,7 +98,7 @@ def launched_only(name: str, expected: list[list[np.ndarray]]) -> float:
     if complaint:
         raise SystemExit(f"{name} fails without a mutant: {complaint}")
     SOURCES[name].kernels = tuple(used)
-    SOURCES[name]._modules.clear()
+    SOURCES[name].forget()
     return time.process_time() - began
 
 

@@ -85,6 +85,7 @@ class Source:
         self.path, self.kernels = Path(module_file).with_name(name), kernels
         self.types, self.oldest = types, oldest
         self._modules: dict[tuple[str, str], Any] = {}
+        self._functions: dict[tuple[str, str], Any] = {}  # CuPy would look a name up at each call, by the whole source
         SOURCES[name] = self
 
     def text(self) -> str:
@@ -102,8 +103,7 @@ class Source:
         if 0 in grid:
             return
         given = tuple(_argument(a, first) for a in args)
-        function = self._module(library(first), NAMES[first.dtype]).get_function(self._name(kernel, first))
-        function(grid, block, given, shared_mem=shared)
+        self._function(library(first), kernel, NAMES[first.dtype])(grid, block, given, shared_mem=shared)
 
     def each(self, kernel: str, count: int, *args: Any, threads: int = THREADS) -> None:
         """Launch with at least `count` threads in a row."""
@@ -120,8 +120,17 @@ class Source:
         self.launch("sum_parts<{T}>", (-(-total.size // block[0]),), block, parts, total, len(parts), total.size)
         return total
 
-    def _name(self, kernel: str, like: Array) -> str:
-        return kernel.replace("{T}", NAMES[like.dtype])
+    def forget(self) -> None:
+        """Compile anew at the next launch."""
+        self._modules.clear()
+        self._functions.clear()
+
+    def _function(self, namespace: Any, kernel: str, type_name: str) -> Any:
+        name = kernel.replace("{T}", type_name)
+        key = (namespace.__name__, name)
+        if key not in self._functions:
+            self._functions[key] = self._module(namespace, type_name).get_function(name)
+        return self._functions[key]
 
     def _module(self, namespace: Any, type_name: str) -> Any:
         key = (namespace.__name__, type_name)
