@@ -14,7 +14,6 @@ ROOT = Path(__file__).parent.parent
 README, RESULTS, PICTURES = ROOT / "README.md", ROOT / "results", ROOT / "docs" / "pictures"
 NUMBERS = ROOT / "docs" / "numbers.md"
 BENCH = ROOT / "bench" / "results"
-GPU = BENCH / "h100.json"
 HEAD = "| model | measured | value | reference | seeds |", "|---|---|---|---|---|"
 BENCH_BEGIN, BENCH_END = "<!-- bench: made by `make readme` -->\n", "<!-- end of bench -->"
 FAULTS_BEGIN, FAULTS_END = "<!-- faults: made by `make readme` -->\n", "<!-- end of faults -->"
@@ -76,9 +75,9 @@ def bench_table(measured: dict[str, Any]) -> str:
     return "\n".join(lines) + f"\n\n*{measured['device']}, PyTorch {torch}, `{commands}`*\n"
 
 
-def bench() -> dict[str, Any] | None:
-    """What the runs of the bench say together; a row of cpu_2_threads.json replaces that of cpu.json, and so on."""
-    runs = [json.loads(path.read_text()) for path in sorted(BENCH.glob("cpu*.json"))]
+def bench(machine: str) -> dict[str, Any] | None:
+    """What the runs of the bench on a machine say together; a row of cpu_2.json replaces one of cpu.json, and so on."""
+    runs = [json.loads(path.read_text()) for path in sorted(BENCH.glob(f"{machine}*.json"))]
     if not runs:
         return None
     key = ("op", "pass", "shape", "threads", "impl")
@@ -113,7 +112,8 @@ def gpu_table(measured: dict[str, Any]) -> str:
         lines.append(f"| {name} | {eager} | {_ratios(graphs, 1, 'ratio_strongest')} | {roof} |")
     peak, torch = measured["peaks"]["1"], measured["versions"]["torch"]
     roof = f"copies {peak['gbytes'] / 1e3:.2f} TB/s, multiply-adds {peak['gflops'] / 1e3:.0f} TFLOP/s"
-    source = f"{measured['device']}, {roof}, PyTorch {torch}, {measured['date'][:10]}, `{measured['command']}`"
+    commands = "`, `".join(measured["commands"])
+    source = f"{measured['device']}, {roof}, PyTorch {torch}, {measured['date'][:10]}, `{commands}`"
     return "\n".join(lines) + f"\n\n*{source}*\n"
 
 
@@ -175,10 +175,13 @@ def faults() -> str:
 def filled(readme: str) -> str:
     """The README with fresh tables between their marks; the bench's stays where it has not been measured."""
     readme = _between(_between(readme, FAULTS_BEGIN, faults(), FAULTS_END), BEGIN, summary(), END)
-    measured = bench()
-    if measured and BENCH_BEGIN in readme:
-        readme = _between(readme, BENCH_BEGIN, bench_table(measured), BENCH_END)
-    return _between(readme, GPU_BEGIN, gpu_table(json.loads(GPU.read_text())), GPU_END)
+    for machine, begin, table, end in (
+        ("cpu", BENCH_BEGIN, bench_table, BENCH_END), ("h100", GPU_BEGIN, gpu_table, GPU_END),
+    ):  # fmt: skip
+        measured = bench(machine)
+        if measured and begin in readme:
+            readme = _between(readme, begin, table(measured), end)
+    return readme
 
 
 def _between(text: str, begin: str, content: str, end: str) -> str:
@@ -201,7 +204,7 @@ def main() -> None:
     README.write_text(filled(readme))
     NUMBERS.write_text(everything())
     PICTURES.mkdir(exist_ok=True)
-    measured = bench()
+    measured = bench("cpu")
     if measured:
         roofline(measured, PICTURES / "roofline.png")
     if options.run:
