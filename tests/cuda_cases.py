@@ -10,6 +10,8 @@ import numpy as np
 
 import scratchnn_kernels as kernels
 from kernel_arguments import IN_PLACE
+from scratchnn_kernels import normalize_cuda
+from scratchnn_kernels.conv2d import depthwise_cuda
 from scratchnn_kernels.cuda import tiles
 
 Array = np.ndarray
@@ -23,7 +25,8 @@ def normal(*shape: int) -> Array:
 
 class Case(NamedTuple):
     """A call of a public kernel in float64; `large` makes products take the large tile, `off` misaligns its arrays, or
-    those at these places.
+    those at these places, normalisation takes a piece for every `piece` numbers, and depthwise convolutions take
+    `blocks` if they can.
     """
 
     op: str
@@ -32,6 +35,8 @@ class Case(NamedTuple):
     impl: str = "cuda"
     large: bool = False
     off: bool | tuple[int, ...] = False
+    piece: int = normalize_cuda.LEAST
+    blocks: int = depthwise_cuda.BLOCKS
 
     @property
     def tolerance(self) -> float:
@@ -42,7 +47,7 @@ class Case(NamedTuple):
         """What the call returns or changes."""
         off = self.off if isinstance(self.off, tuple) else range(len(self.args) * self.off)
         args = [self._cast(a, dtype, i in off) for i, a in enumerate(self.args)]
-        with large_tiles() if self.large else same_tiles():
+        with limits(0 if self.large else tiles.ENOUGH, self.piece, self.blocks):
             given = getattr(kernels, self.op)(*args, **self.options, impl=impl)
         if self.op in IN_PLACE:
             return args
@@ -59,18 +64,16 @@ class Case(NamedTuple):
 
 
 @contextmanager
-def large_tiles() -> Iterator[None]:
-    """Small products by the large tile."""
-    before, tiles.ENOUGH = tiles.ENOUGH, 0
+def limits(enough: int, piece: int, blocks: int) -> Iterator[None]:
+    """Threads that are enough for large tiles, numbers that are worth a piece of a cell, enough depthwise blocks."""
+    before = tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS
+    tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS = enough, piece, blocks
+    normalize_cuda.plan.cache_clear()
     try:
         yield
     finally:
-        tiles.ENOUGH = before
-
-
-@contextmanager
-def same_tiles() -> Iterator[None]:
-    yield
+        tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS = before
+        normalize_cuda.plan.cache_clear()
 
 
 def elementwise() -> list[Case]:
@@ -86,7 +89,9 @@ def elementwise() -> list[Case]:
     return [*cases, Case("relu", (x[:30],), off=True), Case("relu_grad", (dy[:30], calm[:30]), off=True)]
 
 
-ROWS = (37, 29), (9, 70), (2, 700), (2, 1100), (2, 4200)  # for each group of threads, and beyond its registers
+# For each group of threads, and beyond its registers; the first array and its 36 targets end at a multiple of 16 bytes,
+# where a read of a number behind them is seen.
+ROWS = (36, 29), (9, 70), (2, 700), (2, 1100), (2, 4200)
 
 
 def softmaxes() -> list[Case]:
@@ -126,7 +131,9 @@ def pools() -> list[Case]:
         _, winners = kernels.max_pool2d(normal(*shape), **options)  # small planes together, and a large one
         cases += [Case("max_pool2d_scatter", (normal(*winners.shape), winners, shape[2:]))]
     often = np.where(rng.random((3, 1, 20, 13)) < 0.5, 17, rng.integers(0, 30, (3, 1, 20, 13)))
-    return [*cases, Case("max_pool2d_scatter", (normal(*often.shape), often, (5, 6)))]
+    cases += [Case("max_pool2d_scatter", (normal(*often.shape), often, (5, 6)))]
+    again = np.zeros((32, 1, 6, 6), int)  # all planes of a block, whose first output is in the middle of a list
+    return [*cases, Case("max_pool2d_scatter", (np.ones(again.shape), again, (1, 2)))]
 
 
 def windows() -> list[Case]:
@@ -158,6 +165,8 @@ def windows() -> list[Case]:
     x, half = normal(11, 1, 23, 35), {"kernel_size": (1, 2)}
     cases += [Case("avg_pool2d", (x,), half), Case("avg_pool2d", (normal(50, 3, 4, 5),), {"kernel_size": 2})]
     cases += [Case("avg_pool2d_input_grad", (normal(11, 1, 23, 17), (23, 35)), half)]
+    # The planes of one thread, and one more.
+    cases += [Case("avg_pool2d", (np.ones((5, 1, 10, 13)),), {"kernel_size": 1})]
     cases += [Case("pad2d", (x, (1, 2, 3, 1)), {"mode": "reflect"})]
     cases += [Case("pad2d_input_grad", (normal(11, 1, 27, 38), (23, 35), (1, 2, 3, 1)), {"mode": "reflect"})]
     return cases
@@ -177,6 +186,16 @@ def tops() -> list[Case]:
     level[:, ::200] = 3
     calls += [(tiny, 20, 1), (-tiny, 20, 1), (level, 4, 1), (level, 33, 1), (level, 1024, 1), (alike, 3, 1)]
     calls += [(normal(5, 1), 1, 1), (normal(3, 200), 64, 1), (normal(3, 200), 1, 1)]
+    long = np.arange(1400.0) * 37 % 1400
+    rows = [
+        *((long, 700), (long, 1400)),
+        (np.arange(40.0)[::-1] * 2.0**-149, 33),  # neighbouring keys, and the lanes' largest are the 32 largest
+        (np.arange(67.0) * 44 % 67, 32),  # one candidate too many to be few
+        ((np.arange(40.0) + 15) % 40, 32),  # 40 candidates, of which a lane's second is the largest
+        # Of 64 and 43 candidates some are equal, and so many that a wrong sum of ranks would be the right one.
+        *((np.arange(64.0) % 32, 32), (np.arange(43.0) % 22, 32)),
+    ]
+    calls += [(np.array([[2.0, 2, 1, 1], [3, 2, 1, 1]]), 4, 1), *((np.stack([x, x]), k, 1) for x, k in rows)]
     return [Case(op, (x, k), {"axis": axis}) for op in ("topk", "k_sparse") for x, k, axis in calls]
 
 
@@ -219,7 +238,16 @@ def norms() -> list[Case]:
     x, g = normal(2, 3, 44), normal(2, 3, 44)
     cases += [
         Case("normalize", (x, (0, 2), 0.3), off=True),
-        Case("normalize_grad", (g, x, normal(1, 3, 1), (0, 2)), off=True),
+        *(Case("normalize_grad", (g, x, normal(1, 3, 1), (0, 2)), off=off) for off in (True, (1,))),
+    ]
+    # A weight without a bias; weights of one number each.
+    x, w, one = normal(3, 4, 5), normal(1, 4, 5), np.ones((1, 4, 1))
+    cases += [Case("normalize", (x, (2,), 0.3, w)), Case("normalize_affine_grad", (x[:1], w, one, one, w, (2,)))]
+    # More pieces than threads, and some of them empty.
+    x, g, one = normal(1, 4105), normal(1, 4105), normal(1, 1)
+    cases += [
+        Case("normalize", (x, (1,), 0.3, one, one), piece=15),
+        Case("normalize_affine_grad", (g, x, one, one, one, (1,)), piece=15),
     ]
     # A difference of large squares would lose the variance.
     far = [rng.integers(97, 104, shape).astype(float) for shape in ((300, 2), (5, 600), (2, 3, 50, 60))]
@@ -258,6 +286,8 @@ def trio(n: int, c: int, size: tuple[int, int], o: int, kernel: tuple[int, int],
 
 def convolutions() -> list[Case]:
     mixed = {"stride": (2, 3), "padding": (1, 2), "dilation": (2, 1)}
+    infinite = np.ones((1, 2, 4, 4))
+    infinite[0, 0, 2, 2] = np.inf
     return [
         *trio(3, 3, (13, 11), 6, (3, 2), padding=(1, 0)),
         *trio(2, 18, (9, 10), 36, (2, 3), groups=2, **mixed),
@@ -268,6 +298,12 @@ def convolutions() -> list[Case]:
         *trio(2, 36, (8, 8), 40, (3, 3), padding=1),  # results 16 bytes at a time, and sums in parts
         *trio(1, 12, (9, 8), 12, (4, 4)),
         Case("conv2d", (normal(2, 40, 5, 4), normal(6, 40, 2, 2), normal(6)), {"relu": True}),
+        Case("conv2d", (infinite, np.ones((3, 2, 2, 2)))),
+        # Rows of results of which 16 bytes are not together, and are cut by the end of an image.
+        Case("conv2d_input_grad", (np.ones((1, 3, 4, 2)), np.ones((3, 12, 1, 2)), (4, 4)), {"stride": (1, 2)}),
+        Case("conv2d_input_grad", (np.ones((2, 3, 3, 5)), np.ones((3, 12, 1, 1)), (3, 5))),
+        # Phases without a cell, and with a single one.
+        Case("conv2d_input_grad", (np.ones((2, 3, 1, 1)), np.ones((3, 2, 1, 1)), (2, 2)), {"stride": 3}),
     ]
 
 
@@ -291,7 +327,7 @@ def depthwise() -> list[Case]:
     mixed = {"stride": (2, 1), "padding": (1, 2), "dilation": (1, 2), "groups": 3}
     x, w, bias = normal(3, 2, 17, 70), normal(4, 1, 3, 3), normal(4)
     infinite = normal(1, 2, 13, 6)
-    infinite[0, :, -1, 2], infinite[0, 1, 4, 0] = np.inf, np.nan
+    infinite[0, :, -1, 2], infinite[0, 1, 4, 0], infinite[0, 0, 4, 5] = np.inf, np.nan, np.inf
     return [
         *trio(2, 3, (13, 21), 6, (3, 2), **mixed),
         *trio(3, 5, (9, 8), 5, (2, 2), groups=5),
@@ -304,6 +340,8 @@ def depthwise() -> list[Case]:
         Case("conv2d_weight_grad", (normal(1, 2, 11, 4), infinite, (3, 3)), {"groups": 2}),
         Case("conv2d", (normal(150_000, 4, 1, 1), normal(4, 1, 1, 1)), {"groups": 4}),  # several planes a thread
         Case("conv2d_input_grad", (normal(150_000, 4, 1, 1), normal(4, 1, 1, 1), (1, 1)), {"groups": 4}),
+        *(case._replace(blocks=1) for case in trio(5, 2, (17, 20), 2, (3, 3), groups=2)),
+        Case("conv2d_weight_grad", (normal(257, 2, 1, 1), normal(257, 2, 1, 1), (1, 1)), {"groups": 2}),
     ]
 
 

@@ -1,6 +1,6 @@
 """The mutation score of the CUDA kernels: faults put into the `.cu` and `.cuh` files, and how many their cases see.
 
-    python tests/mutate_cuda.py [--only FILE ...] [--sample N] [--results FILE]
+    python tests/mutate_cuda.py [--only FILE ...] [--sample N] [--survivors] [--results FILE]
 
 Each mutant is compiled, for float where double has no code of its own, and runs the cases of cuda_cases.py in the
 emulator, under three schedules, in a process of its own. `cuda_mutation_survivors.toml` says of a mutant that lives why
@@ -43,7 +43,7 @@ SEEN, UNSEEN, NO_CODE = 1, 0, 2
 # Which sources show what a header does; a `.cu` file shows itself.
 SHOWN_BY = {
     "common.cuh": ["elementwise.cu", "update.cu"], "reduce.cuh": ["softmax.cu", "depthwise.cu"],
-    "sum_parts.cuh": ["channel_sum.cu"], "tile.cuh": ["linear.cu"], "tensor_tile.cuh": ["conv2d_tf32.cu"],
+    "sum_parts.cuh": ["channel_sum.cu"], "tile.cuh": ["linear.cu", "conv2d.cu"], "tensor_tile.cuh": ["conv2d_tf32.cu"],
     "tensor_core.cuh": ["conv2d_tf32.cu"], "convolution.cuh": ["conv2d.cu"], "row.cuh": ["softmax.cu", "normalize.cu"],
     "results.cuh": ["conv2d.cu", "linear.cu"],
 }  # fmt: skip
@@ -51,9 +51,9 @@ SHOWN_BY = {
 TYPES = {"topk.cu": ("float", "double")}
 # What no reference says: tests of their own.
 BESIDES = {
-    "conv2d.cu": [test_division_by_multiplication],
     "max_pool2d.cu": [test_an_index_outside_its_plane_makes_nans],
     "softmax.cu": [test_a_target_that_is_no_class_makes_its_row_nan],
+    "update.cu": [test_division_by_multiplication],
 }
 
 
@@ -118,7 +118,7 @@ def complaint_of(name: str, expected: list[list[np.ndarray]]) -> str | None:
                 try:
                     check()
                 except (AssertionError, drywarp.DrywarpError) as error:
-                    return str(error)
+                    return str(error) or "an assertion"
     return None
 
 
@@ -130,8 +130,7 @@ def fate(names: list[str], expected: dict[str, list[list[np.ndarray]]], seconds:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
         outcome = SEEN
         try:
-            complaints = [complaint_of(name, expected[name]) for name in names]
-            found = next((c for c in complaints if c), None)
+            found = next((c for c in (complaint_of(name, expected[name]) for name in names) if c), None)
             outcome = UNSEEN if found is None else NO_CODE if "does not compile" in found else SEEN
         finally:
             os._exit(outcome)
@@ -140,10 +139,10 @@ def fate(names: list[str], expected: dict[str, list[list[np.ndarray]]], seconds:
 
 
 def chosen(only: list[str], sample: int | None, copies: Copies) -> list[Mutant]:
-    """The mutants of the files whose name contains one of `only`; of each file at most `sample`, always the same."""
+    """The mutants of the files `only`, or of all; of each file at most `sample`, always the same."""
     found: list[Mutant] = []
     for name, path in sorted(copies.paths.items(), key=lambda pair: ("conv" in pair[0], pair[0])):  # those are slow
-        if only and not any(word in name for word in only):
+        if only and name not in only:
             continue
         made = mutants_of(path)
         if sample is not None and sample < len(made):
@@ -189,10 +188,20 @@ def keeper(path: Path | None, sample: int | None) -> Callable[[dict[str, Any]], 
     def keep(rows: dict[str, Any]) -> None:
         if path is not None:
             files = json.loads(path.read_text())["files"] if path.exists() else {}
-            files |= {name: facts | row for name, row in rows.items()}
+            files |= {name: facts | row for name, row in rows.items()}  # survivors run again keep their first facts
             path.write_text(json.dumps({**totals(files), "files": dict(sorted(files.items()))}, indent=1) + "\n")
 
     return keep
+
+
+def again(before: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
+    """The rows of files whose survivors were run again, with more cases than before."""
+    return {
+        name: before[name] | {
+            "killed": before[name]["killed"] + row["killed"], "survivors": row["survivors"], "survivors_at": commit()
+        }
+        for name, row in rows.items()
+    }  # fmt: skip
 
 
 def totals(rows: dict[str, Any]) -> dict[str, Any]:
@@ -204,14 +213,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Count the faults in CUDA kernels that their cases see.")
     parser.add_argument("--only", action="append", default=[], metavar="FILE", help="e.g. softmax.cu")
     parser.add_argument("--sample", type=int, metavar="N", help="at most N mutants of each file")
+    parser.add_argument("--survivors", action="store_true", help="only those that live in --results: after new cases")
     parser.add_argument("--results", type=Path, help="write the counts and survivors of these files here")
     asked = parser.parse_args()
+    known = json.loads(asked.results.read_text())["files"] if asked.survivors else {}
     reasons = tomllib.loads(REASONS.read_text())["equivalent"] if REASONS.exists() else {}
     keep = keeper(asked.results, asked.sample)
     with tempfile.TemporaryDirectory() as temporary, stand_in(drywarp):
         os.environ["DRYWARP_CACHE"] = temporary  # thousands of libraries
         copies = Copies(Path(temporary))
-        rows = run(chosen(asked.only, asked.sample, copies), copies, keep)
+        mutants = chosen(asked.only, asked.sample, copies)
+        if asked.survivors:
+            mutants = [mutant for mutant in mutants if mutant.id in known.get(mutant.file, {}).get("survivors", ())]
+        rows = run(mutants, copies, keep if not asked.survivors else lambda rows: None)
+    rows = again(known, rows) if asked.survivors else rows
     keep(rows)
     survivors = [i for row in rows.values() for i in row["survivors"]]
     unexplained = [i for i in survivors if i not in reasons]

@@ -97,6 +97,10 @@ def test_an_index_outside_its_plane_makes_nans() -> None:
         np.testing.assert_array_equal(gathered[0, :, 0], [[1, 1], [1, np.nan], [1, 1]])
         scattered = TABLE["max_pool2d_scatter"]["cuda"](y, indices, (2, 2))
         np.testing.assert_array_equal(scattered.reshape(3, 4), [[1, 0, 0, 1], [np.nan] * 4, [0, 0, 2, 0]])
+    for wrong in (-1, 25_000):  # in a plane too large for lists
+        indices = np.array([[[[100], [0]]], [[[100], [wrong]]]])
+        scattered = TABLE["max_pool2d_scatter"]["cuda"](np.ones(indices.shape), indices, (250, 100)).reshape(2, -1)
+        assert np.flatnonzero(scattered[0]).tolist() == [0, 100] and np.isnan(scattered[1]).all()
 
 
 def test_a_target_that_is_no_class_makes_its_row_nan() -> None:
@@ -121,9 +125,11 @@ def test_what_does_not_fit_is_refused() -> None:
 def test_division_by_multiplication() -> None:
     """For divisors of all sizes, at and beside their multiples up to the largest int."""
     code = """
-    __global__ void quotients(const int *n, const int *d, int *q, int count) {
-      int i = blockIdx.x * blockDim.x + threadIdx.x;
-      if (i < count) q[i] = Divisor(d[i]).of(n[i]);
+    __global__ void divide(const int *n, const int *d, int *quotients, int *rests, int count) {
+      int i = thread_of_grid();
+      if (i >= count) return;
+      quotients[i] = n[i];
+      rests[i] = Divisor(d[i]).take(quotients[i]);
     }"""
     most = 2**31 - 1
     divisors = [1, 2, 3, 5, 7, 9, 25, 31, 224, 784, 1000, 4097, 50176, 65537, 10**6 + 3, 2**30, 2**30 + 1, most]
@@ -135,7 +141,8 @@ def test_division_by_multiplication() -> None:
         if 0 <= n <= most
     ]
     n, d = (np.array(column, np.int32) for column in zip(*pairs, strict=True))
-    q = drywarp.empty(len(n), np.int32)
-    module = drywarp.RawModule(SOURCES["conv2d.cu"].text() + code, name_expressions=["quotients"])
-    module.get_function("quotients")((-(-len(n) // 64),), (64,), (n, d, q, np.int32(len(n))))
-    np.testing.assert_array_equal(q, n // d)
+    quotients, rests = drywarp.empty(len(n), np.int32), drywarp.empty(len(n), np.int32)
+    module = drywarp.RawModule(SOURCES["update.cu"].text() + code, name_expressions=["divide"])
+    module.get_function("divide")((-(-len(n) // 64),), (64,), (n, d, quotients, rests, np.int32(len(n))))
+    np.testing.assert_array_equal(quotients, n // d)
+    np.testing.assert_array_equal(rests, n % d)

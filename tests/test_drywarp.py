@@ -171,6 +171,7 @@ def test_uninitialised_memory_is_nan() -> None:
     [
         "__shared__ float s[4]; s[threadIdx.x + 1] = 0;",
         "float r[4] = {}; p0[0] = (int)r[p0[0] + 4];",
+        "struct Row { float first, last[4]; } *row = (Row *)p0; row->last[p0[1] + 3] = 0;",
         "p0[0] = 2147483647 + p0[1];",
         "p0[0] = 1 << (31 + p0[1]);",
         "p0[0] = 7 / (p0[1] - 1);",

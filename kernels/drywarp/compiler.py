@@ -14,7 +14,10 @@ COMMON = (
     "-std=c++20", "-O1", "-g1", "-fPIC", "-fno-strict-aliasing", "-fno-gnu-unique", "-fvisibility=hidden",
     "-ffp-contract=off", "-Wno-attributes", "-Wno-unknown-pragmas",
 )  # fmt: skip
-UNDEFINED = ("-fsanitize=undefined", "-fsanitize-undefined-trap-on-error", "-fno-sanitize=vptr")
+# bounds-strict: the last array of a struct, too, has the length that it says.
+UNDEFINED = (
+    "-fsanitize=undefined", "-fsanitize=bounds-strict", "-fsanitize-undefined-trap-on-error", "-fno-sanitize=vptr",
+)  # fmt: skip
 RACES = ("-fsanitize=thread",)
 # `extern __shared__ T name[];` declares memory that only a launch knows the size of.
 DYNAMIC = re.compile(r"extern\s+__shared__\s+(?:__align__\(\d+\)\s+)?([\w:]+(?:\s+\w+)*?)\s+(\w+)\s*\[\s*\]\s*;")

@@ -23,11 +23,15 @@ Shape = tuple[int, ...]
 
 
 class Plan(NamedTuple):
-    """Each of the `cells` has its mean over outer and inner; see normalize.cu for the weights' repetitions."""
+    """Each of the `cells` has its mean over outer and inner; see normalize.cu for the weights' repetitions.
+
+    Registers hold a `short` cell, which lies together.
+    """
 
     outer: int
     cells: int
     inner: int
+    short: bool
     affine: tuple[int, int, int, int]
     pieces: int
     layout: Array
@@ -36,11 +40,6 @@ class Plan(NamedTuple):
     @property
     def blocks(self) -> tuple[int, int]:
         return self.cells, self.pieces
-
-    @property
-    def short(self) -> bool:
-        """Whether registers hold a cell, which lies together."""
-        return self.outer == 1 and self.inner <= rows.LONGEST
 
     @property
     def one_weight(self) -> bool:
@@ -67,10 +66,11 @@ def plan(shape: Shape, axes: Shape, weight: Shape | None) -> Plan | None:
         if of_cells is None or of_inner is None:
             return None
         affine = (*of_cells, *of_inner)
-    pieces = max(1, min(BLOCKS // cells, outer * inner // LEAST))
+    short = outer == 1 and inner <= rows.LONGEST
+    pieces = 1 if short else max(1, min(BLOCKS // cells, outer * inner // LEAST))
     layout = np.array([(outer, _divisor(cells), _divisor(inner))], LAYOUT)
     repeats = np.array([tuple(_divisor(n) for n in affine)], AFFINE)
-    return Plan(outer, cells, inner, affine, pieces, layout, repeats)
+    return Plan(outer, cells, inner, short, affine, pieces, layout, repeats)
 
 
 def _divisor(d: int) -> tuple[int, int, int]:
