@@ -60,8 +60,8 @@ __attribute__((no_sanitize("thread"))) static void begin_block() {
   Launch &s = now();
   s.done = s.waiting = 0;
   DRYWARP_ACQUIRE(&s.block_order[1]);  // blocks are ordered for the race detector: it looks inside of a block
-  fill(__bss_start, 0xff, _end - __bss_start);  // NaNs
-  fill(s.dynamic_pages, 0xff, s.dynamic_size);
+  fill(__bss_start, POISON, _end - __bss_start);
+  fill(s.dynamic_pages, POISON, s.dynamic_size);
   for (unsigned i = 0; i < s.threads; i++) {
     Fiber &f = s.fibers[i];
     f.state = State::ready;

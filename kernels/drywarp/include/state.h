@@ -94,15 +94,18 @@ static constexpr unsigned FULL = 0xffffffffu;
   siglongjmp(s.way_out, 1);
 }
 
+// What memory that nobody wrote holds: a NaN as float and as double, and as an integer no value that kernels begin with.
+constexpr unsigned POISON = 0xfff5a5a5;
+
 // memset and memcpy that the race detector does not see: it would intercept the library's own.
-DRYWARP_INTERNAL static void fill(char *target, int value, size_t size) {
+DRYWARP_INTERNAL static void fill(char *target, unsigned word, size_t size) {
 #ifdef DRYWARP_RACES
   for (size_t i = 0; i < size; i++) {
-    target[i] = (char)value;
+    target[i] = (char)(word >> i % 4 * 8);
     asm volatile("" ::: "memory");
   }
 #else
-  memset(target, value, size);
+  for (size_t i = 0; i < size; i++) target[i] = (char)(word >> i % 4 * 8);
 #endif
 }
 
