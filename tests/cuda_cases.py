@@ -317,6 +317,8 @@ def tensor_convolutions() -> list[Case]:
         *trio(2, 130, (9, 8), 132, (1, 1), impl="cuda_tf32"),  # the large tile, and sums in parts
         *trio(1, 20, (5, 8), 66, (1, 1), impl="cuda_tf32"),  # 16 bytes at a time, beyond what there is
         *trio(2, 3, (6, 5), 4, (1, 1), stride=3, impl="cuda_tf32"),  # phases without a tap
+        *trio(2, 1, (6, 5), 5, (3, 3), impl="cuda_tf32"),  # rows of weights that do not begin at 16 bytes
+        *trio(5, 6, (2, 2), 7, (2, 2), impl="cuda_tf32"),  # nor images
         Case("conv2d", (normal(2, 4, 8, 9), normal(3, 4, 1, 3), normal(3)), {"relu": True}, "cuda_tf32", off=True),
         # Of 25 parts of the sum, the last has no terms.
         Case("conv2d_weight_grad", (normal(13, 3, 5, 25), normal(13, 2, 5, 25), (1, 1)), {}, "cuda_tf32"),
