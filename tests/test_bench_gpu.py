@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from scratchnn_bench import (
     graphs,
     peak_gpu,
     report,
+    run,
     step_cases,
     steps_dcgan,
     steps_lenet,
@@ -127,6 +129,19 @@ def test_many_calls_of_an_op_are_one_graph(gpu: ModuleType, monkeypatch: pytest.
     assert len(ran) == 2 * 16
     assert runner._made(CASES["relu forward 64x6x14x14"], runner.how).times == 16
     assert runner._made(CASES["train step LeNet B1"], runner.how).times == 1
+
+
+@pytest.mark.oracle
+def test_what_was_measured_is_saved_after_each_case(torch: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bench that is stopped in its third case keeps the rows of two."""
+    running = {OURS: SimpleNamespace(ask=lambda _: PEAK), EAGER: SimpleNamespace(ask=lambda _: {})}
+    monkeypatch.setattr(run, "workers", lambda *_: nullcontext(running))
+    measured: Iterator[list[dict[str, Any]]] = iter([[{"row": 1}], [{"row": 2}]])
+    monkeypatch.setattr(run, "compare", lambda *_: next(measured))
+    saved: list[int] = []
+    with pytest.raises(StopIteration):
+        run.against_torch([*CASES.values()][:3], [1], TINY, lambda _: None, save=lambda m: saved.append(len(m["rows"])))
+    assert saved == [1, 2]
 
 
 def test_what_no_cache_holds_is_measured_on_a_gpu_only() -> None:
