@@ -106,4 +106,4 @@ def test_statistics(copies: int, channels: int, plane: int, centred: bool, far: 
 
 
 def test_how_many_rows_are_worked_on_at_once() -> None:
-    assert [cells.height(width, 8) for width in (1, 64, 65, 1000)] == [64, 64, 8, 8]
+    assert [cells.height(width) for width in (1, 64, 65, 1000)] == [64, 64, 8, 8]

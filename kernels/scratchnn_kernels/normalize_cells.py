@@ -21,12 +21,13 @@ jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 
 DEPTH = 64  # rows that are summed in the precision of x; beyond, in float64
 NARROW = 64  # columns whose sums or factors stay in registers while the rows go by, in the order of memory
+FEW = 8  # rows of more columns: factors are read once for all of them, and memory still nearly in its order
 
 
 @jit
-def height(width: int, rows: int) -> int:
-    """How many rows are worked on before the next columns: many, or so few that each is read in the order of memory."""
-    return DEPTH if width <= NARROW else rows
+def height(width: int) -> int:
+    """How many rows are worked on before the next columns."""
+    return DEPTH if width <= NARROW else FEW
 
 
 @jit
@@ -39,7 +40,7 @@ def moments(x: Array, lo: int, hi: int, first: int, last: int, mean: Array, m2: 
     centre, square = np.zeros(width, x.dtype), np.zeros(width, x.dtype)
     mean[:] = 0
     m2[:] = 0
-    seen, step = 0, height(width, 8)  # rows in centre and square
+    seen, step = 0, height(width)  # rows in centre and square
     for start in range(first, last, step):
         count, here = min(step, last - start), start * row + lo
         eights = count // 8
@@ -137,7 +138,7 @@ def spread(channel: Array, plane: int, cells: Array) -> None:
 def scale_rows(x: Array, lo: int, first: int, last: int, shift: Array, factor: Array, offset: Array, y: Array) -> None:
     """y = (x - shift) factor + offset, cell by cell, from column lo on."""
     row, width, kind = x.shape[1], shift.size, x.dtype.type(0)
-    step = height(width, 1)
+    step = height(width)
     for n in range(first, last, step):
         here = n * row + lo
         scale(
@@ -153,7 +154,7 @@ def sums(g: Array, x: Array, lo: int, first: int, last: int, shift: Array, total
     some, along = np.zeros(width, x.dtype), np.zeros(width, x.dtype)
     total[:] = 0
     product[:] = 0
-    seen, step = 0, height(width, 8)
+    seen, step = 0, height(width)
     for start in range(first, last, step):
         count, here = min(step, last - start), start * row + lo
         sum_columns(at(g, here), at(x, here), row, count, width, at(shift, 0), at(some, 0), at(along, 0), kind)
@@ -173,7 +174,7 @@ def combine_rows(
 ) -> None:
     """dx = a g + b (x - shift) + c, cell by cell, from column lo on."""
     row, width, kind = x.shape[1], shift.size, x.dtype.type(0)
-    step = height(width, 1)
+    step = height(width)
     for n in range(first, last, step):
         here = n * row + lo
         combine(
