@@ -21,6 +21,7 @@ Shape = tuple[int, ...]
 
 SHORT = 128  # cells of a plane: below, cells of several planes are worked on together
 NARROW, SPAN = 64, 1024  # cells to work on together: that stay in registers, or else are worth a loop
+OPERATIONS = 4  # of a number: into a sum, a sum of squares, and a result
 
 
 class Plan(NamedTuple):
@@ -137,7 +138,7 @@ def forward(
     gamma = constant(channels, x.dtype, 1.0) if weight is None else p.flat(weight)
     beta = constant(channels, x.dtype, 0.0) if bias is None else p.flat(bias)
     size = p.pieces()
-    parts = threads.parts(x.size, size)
+    parts = threads.parts(OPERATIONS * x.size, size)
     if p.loops == "cells":
         cells = jitted("normalize_cells")
         tables = [v.reshape(p.members, -1) for v in statistics]
@@ -175,7 +176,7 @@ def backward(
         p.flat(inv_std),
     ]
     size = p.pieces()
-    parts = threads.parts(x.size, size)
+    parts = threads.parts(OPERATIONS * x.size, size)
     dweights, dbiases = np.zeros((2, parts, gamma.size))
     if p.loops == "cells":
         cells = jitted("normalize_cells")
