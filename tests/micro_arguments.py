@@ -8,7 +8,7 @@ import plain_intrinsics
 from micro_kernels import MARGIN, Memory
 from plain_memory import Place
 from scratchnn_kernels.conv2d.winograd_transform import KINDS, POINTS
-from scratchnn_kernels.depthwise_tile import TAPS
+from scratchnn_kernels.depthwise_planes import RUNS, SUMS, TAPS
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, VECTOR_BYTES
 from scratchnn_kernels.transpose import STEPS
@@ -90,18 +90,37 @@ def rake(m: Memory, case: int) -> Args:
     return [taps, lines, width, x, x_row, m.steps(taps, 30), *_beside(m, taps, width), dy, m.numbers(taps), m.number()]
 
 
+def sheet(m: Memory, case: int) -> Args:
+    rows, width, down, across = m.count(SUMS, 11), m.count(1, 3 * _lanes(m)), RUNS[case % len(RUNS)], m.count(1, 4)
+    x_row, out_row = m.count(1, 60), m.count(width, width + 3)
+    x = _nan_somewhere(m, m.numbers((rows + down) * x_row + width + 20), width)
+    read = m.numbers(down * across), x, x_row, m.steps(across, 20), *_beside(m, across, width), across, m.number()
+    return [rows, width, down, *read, m.numbers(rows * out_row), out_row, _floor(m)]
+
+
+def _in_runs(m: Memory, runs: int, run: int, step: int) -> Place:
+    """The offsets of so many runs of taps, `step` apart in each."""
+    offsets = m.steps(runs * run, 30)
+    first = offsets.line(runs * run).reshape(runs, run)
+    first[:] = first[:, :1] + np.arange(run) * step
+    return offsets
+
+
 def glide(m: Memory, case: int) -> Args:
-    pixels, channels, steps = m.count(1, 11), m.count(1, 2 * _lanes(m) + 2), m.count(1, 4)
-    x_step, out_step = m.count(1, 50), m.count(channels, channels + 4)
-    x, out = m.numbers(pixels * x_step + channels + 30), m.numbers(pixels * out_step)
-    read = m.numbers(steps * channels), x, x_step, m.steps(steps, 30), steps, m.numbers(channels)
+    pixels, channels, runs, run = m.count(1, 21), m.count(1, 2 * _lanes(m) + 2), m.count(1, 3), RUNS[case % len(RUNS)]
+    x_step, out_step, steps = m.count(1, 50), m.count(channels, channels + 4), runs * run
+    x, out = m.numbers((pixels + run) * x_step + channels + 30), m.numbers(pixels * out_step)
+    read = m.numbers(steps * channels), x, x_step, _in_runs(m, runs, run, x_step), run, steps, m.numbers(channels)
     return [pixels, channels, *read, out, out_step, _floor(m)]
 
 
 def reap(m: Memory, case: int) -> Args:
-    taps, width, channels, x_step = case % TAPS + 1, m.count(1, 40), m.count(1, 2 * _lanes(m) + 2), m.count(1, 50)
-    x, dy = m.numbers(width * x_step + channels + 30), m.numbers(width * channels)
-    return [taps, width, channels, x, x_step, m.steps(taps, 30), dy, m.numbers(taps * channels), m.number()]
+    pairs = [(taps, run) for taps in range(1, TAPS + 1) for run in RUNS if taps % run == 0]
+    (taps, run), width = pairs[case % len(pairs)], m.count(1, 40)
+    channels, x_step = m.count(1, 2 * _lanes(m) + 2), m.count(1, 50)
+    x, dy = m.numbers((width + run) * x_step + channels + 30), m.numbers(width * channels)
+    read = x, x_step, _in_runs(m, taps // run, run, x_step), dy
+    return [taps, run, width, channels, *read, m.numbers(taps * channels), m.number()]
 
 
 def transpose(m: Memory, case: int) -> Args:

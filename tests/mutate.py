@@ -36,17 +36,17 @@ REASONS = Path(__file__).parent / "mutation_survivors.toml"
 KERNELS = (
     "activations", "avg_pool2d", "avg_pool_cpu", "avg_pool_vectors", "channel_sum", "channel_sum_loops", "check",
     "column_vectors", "conv2d/__init__", "conv2d/depthwise", "conv2d/depthwise_loops", "conv2d/direct",
-    "conv2d/direct_loops", "conv2d/fft", "conv2d/im2col", "conv2d/images", "conv2d/images_loops", "conv2d/order",
-    "conv2d/patches", "conv2d/patches_loops", "conv2d/planes", "conv2d/planes_loops", "conv2d/plans",
+    "conv2d/direct_loops", "conv2d/fft", "conv2d/im2col", "conv2d/images", "conv2d/images_loops", "conv2d/neighbours",
+    "conv2d/order", "conv2d/patches", "conv2d/patches_loops", "conv2d/planes", "conv2d/planes_loops", "conv2d/plans",
     "conv2d/pointwise", "conv2d/reference", "conv2d/rule", "conv2d/scatter", "conv2d/scatter_loops", "conv2d/sweep",
     "conv2d/weight_loops", "conv2d/winograd", "conv2d/winograd_grid", "conv2d/winograd_loops",
-    "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d", "depthwise_tile", "device",
-    "dispatch", "dot_tile", "elementwise", "elementwise_loops", "elementwise_threaded", "gelu", "gemm", "gemm_loops",
-    "geometry", "linear", "losses", "losses_loops", "max_pool2d", "max_pool_cpu", "max_pool_loops", "max_pool_threaded",
-    "max_pool_vectors", "memory", "normalize", "normalize_cells", "normalize_cells_threaded", "normalize_cpu",
-    "normalize_runs", "normalize_runs_threaded", "pad2d", "parted", "resize2d", "resize_loops", "rows_cpu", "softmax",
-    "threads", "tile", "topk", "topk_cpu", "transpose", "update", "update_cpu", "vector_bits", "vector_math",
-    "window_cpu", "window_loops", "window_vectors",
+    "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d", "depthwise_channels",
+    "depthwise_planes", "device", "dispatch", "dot_tile", "elementwise", "elementwise_loops", "elementwise_threaded",
+    "gelu", "gemm", "gemm_loops", "geometry", "linear", "losses", "losses_loops", "max_pool2d", "max_pool_cpu",
+    "max_pool_loops", "max_pool_threaded", "max_pool_vectors", "memory", "normalize", "normalize_cells",
+    "normalize_cells_threaded", "normalize_cpu", "normalize_runs", "normalize_runs_threaded", "pad2d", "parted",
+    "resize2d", "resize_loops", "rows_cpu", "softmax", "threads", "tile", "topk", "topk_cpu", "transpose", "update",
+    "update_cpu", "vector_bits", "vector_math", "window_cpu", "window_loops", "window_vectors",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
@@ -64,10 +64,10 @@ ELSEWHERE = (  # CUDA, which `mutate_cuda.py` scores
 )  # fmt: skip
 WRITING = (  # LLVM code, of which plain_intrinsics.py says in Python what it computes
     "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/column_vectors:",
-    "kernels/conv2d/winograd_transform:", "kernels/depthwise_tile:", "kernels/dot_tile:",
-    "kernels/max_pool_vectors:_Winners", "kernels/max_pool_vectors:_pick", "kernels/max_pool_vectors:_put",
-    "kernels/tile:", "kernels/transpose:_", "kernels/transpose:collect:", "kernels/transpose:take_run:",
-    "kernels/transpose:weave:", "kernels/vector_bits:", "kernels/window_vectors:",
+    "kernels/conv2d/winograd_transform:", "kernels/depthwise_channels:", "kernels/depthwise_planes:",
+    "kernels/dot_tile:", "kernels/max_pool_vectors:_Winners", "kernels/max_pool_vectors:_pick",
+    "kernels/max_pool_vectors:_put", "kernels/tile:", "kernels/transpose:_", "kernels/transpose:collect:",
+    "kernels/transpose:take_run:", "kernels/transpose:weave:", "kernels/vector_bits:", "kernels/window_vectors:",
 )  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 

@@ -129,7 +129,8 @@ OF_MODULE: dict[str, dict[str, Callable[..., Any]]] = {
         "weave": tiles.weave,
     },
     "dot_tile": {"dot_tile": tiles.dot_tile},
-    "depthwise_tile": {"slide": tiles.slide, "glide": tiles.glide, "rake": tiles.rake, "reap": tiles.reap},
+    "depthwise_channels": {"glide": tiles.glide, "reap": tiles.reap},
+    "depthwise_planes": {"slide": tiles.slide, "sheet": tiles.sheet, "rake": tiles.rake},
     "channel_sum_loops": {"sum_run": tiles.sum_run},
     "window_vectors": {"lanes": windows.lanes},
     "max_pool_vectors": {

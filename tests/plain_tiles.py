@@ -94,7 +94,7 @@ def rake(
     taps: int, lines: int, width: int, x: Place, x_row: int, offsets: Place, columns: Place, limit: int, dy: Place,
     out: Place, kind: Any,
 ) -> None:  # fmt: skip
-    from scratchnn_kernels.depthwise_tile import TAPS
+    from scratchnn_kernels.depthwise_planes import TAPS
 
     _between("taps", taps, 1, TAPS)
     _between("lines", lines, 1)
@@ -106,29 +106,60 @@ def rake(
     out.line(taps)[:] += (read * dy.rows(width, lines, width)).sum((1, 2))
 
 
+def sheet(
+    rows: int, width: int, down: int, w: Place, x: Place, x_row: int, offsets: Place, columns: Place, limit: int,
+    across: int, init: Any, out: Place, out_row: int, floor: Any,
+) -> None:  # fmt: skip
+    from scratchnn_kernels.depthwise_planes import RUNS, SUMS
+
+    _between("rows", rows, SUMS)
+    _between("width", width, 1)
+    _between("across", across, 1)
+    if down not in RUNS:
+        raise ValueError(f"down must be one of {RUNS}; got {down}")
+    row, k = np.arange(rows)[:, None, None, None], np.arange(down)[:, None, None]
+    exists = np.broadcast_to(_in_row(columns, limit, across, width), (rows, down, across, width))
+    places = offsets.line(across)[:, None] + (row + k) * x_row + np.arange(width)
+    read = np.zeros(places.shape, floor.dtype)
+    read[exists] = x.taken(places[exists])
+    found = init + np.einsum("kq,rkqj->rj", w.line(down * across).reshape(down, across), read)
+    out.rows(out_row, rows, width)[:] = _at_least(found, floor)
+
+
+def _in_runs(offsets: Place, taps: int, run: int, step: int) -> Any:
+    """The offsets, of which those of a run are `step` apart."""
+    from scratchnn_kernels.depthwise_planes import RUNS
+
+    found = offsets.line(taps)
+    if run not in RUNS or taps % run or (np.diff(found.reshape(-1, run)) != step).any():
+        raise ValueError(f"taps must come in runs of {run}, {step} apart; got {found}")
+    return found
+
+
 def glide(
-    pixels: int, channels: int, w: Place, x: Place, x_step: int, offsets: Place, steps: int, init: Place, out: Place,
-    out_step: int, floor: Any,
+    pixels: int, channels: int, w: Place, x: Place, x_step: int, offsets: Place, run: int, steps: int, init: Place,
+    out: Place, out_step: int, floor: Any,
 ) -> None:  # fmt: skip
     _between("pixels", pixels, 1)
     _between("channels", channels, 1)
     _between("steps", steps, 1)
     pixel, c = np.arange(pixels)[:, None], np.arange(channels)
-    read = x.taken(offsets.line(steps)[:, None, None] + pixel * x_step + c)
+    read = x.taken(_in_runs(offsets, steps, run, x_step)[:, None, None] + pixel * x_step + c)
     weights = w.line(steps * channels).reshape(steps, 1, channels)
     out.rows(out_step, pixels, channels)[:] = _at_least(init.line(channels) + (weights * read).sum(0), floor)
 
 
 def reap(
-    taps: int, width: int, channels: int, x: Place, x_step: int, offsets: Place, dy: Place, out: Place, kind: Any
+    taps: int, run: int, width: int, channels: int, x: Place, x_step: int, offsets: Place, dy: Place, out: Place,
+    kind: Any,
 ) -> None:  # fmt: skip
-    from scratchnn_kernels.depthwise_tile import TAPS
+    from scratchnn_kernels.depthwise_planes import TAPS
 
     _between("taps", taps, 1, TAPS)
     _between("width", width, 1)
     _between("channels", channels, 1)
     pixel, c = np.arange(width)[:, None], np.arange(channels)
-    read = x.taken(offsets.line(taps)[:, None, None] + pixel * x_step + c)
+    read = x.taken(_in_runs(offsets, taps, run, x_step)[:, None, None] + pixel * x_step + c)
     out.line(taps * channels)[:] += (read * dy.rows(channels, width, channels)).sum(1).reshape(-1)
 
 

@@ -8,6 +8,19 @@ import numpy as np
 import oracles
 from kernel_arguments import CONV_TERMS, Call
 
+# Of depthwise convolutions x, kernel, and the rest: wide images, whose borders are worked on apart; rows of taps that
+# share what they read; images one pixel wide, where all taps are one run; and pixels that no tap reaches.
+DEPTHWISE: tuple[tuple[tuple[int, int, int, int], tuple[int, int], dict[str, Any]], ...] = (
+    ((2, 10, 13, 30), (3, 3), {"padding": 1}),
+    ((1, 9, 9, 45), (5, 5), {"padding": (2, 3)}),
+    ((2, 9, 14, 33), (3, 4), {"padding": (1, 2), "stride": 2}),
+    ((1, 8, 16, 26), (3, 3), {"padding": 2, "stride": 2, "dilation": 2}),
+    ((1, 3, 18, 7), (1, 1), {"stride": (2, 1)}),
+    ((1, 3, 7, 18), (1, 2), {"stride": (1, 4), "padding": (0, 1)}),
+    ((2, 4, 14, 1), (3, 1), {"padding": (1, 0)}),
+    ((1, 17, 12, 11), (7, 2), {"padding": (3, 0)}),
+)
+
 # x, out-channels, kernel, and the rest: more padding than the kernel covers, strides and dilations that differ and
 # leave pixels out, groups of one and of several channels, rows in several pieces, more channels than a tile has, long
 # rows.
@@ -35,6 +48,7 @@ CONVOLUTIONS: tuple[tuple[tuple[int, int, int, int], int, tuple[int, int], dict[
     ((2, 3, 5, 66), 5, (3, 3), {"padding": (2, 1)}),
     ((1, 3, 7, 140), 4, (3, 3), {"padding": 1, "dilation": (1, 2)}),
     ((1, 3, 8, 66), 4, (4, 4), {"padding": 1, "stride": 2}),
+    *((shape, shape[1], kernel, options | {"groups": shape[1]}) for shape, kernel, options in DEPTHWISE),
 )
 
 # Windows of 2x2 side by side, which have loops of their own: rows and columns left over, more than a vector of windows.

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import scratchnn_kernels as kernels
 from compare import assert_close
 from kernel_arguments import CONV_TERMS, ONLY
+from rare_calls import DEPTHWISE
 from scratchnn.testing.strategies import both, floats, layouts, relaid, seeds
 from scratchnn_kernels import TABLE, KernelError, threads
 from scratchnn_kernels.conv2d import fft, im2col, plans
@@ -116,6 +117,25 @@ def test_winograd_names_what_it_takes(op: str, kernel: tuple[int, int], options:
     dy = np.ones_like(kernels.conv2d(arrays["x"], arrays["weight"], **options))
     with pytest.raises(KernelError, match=message):
         call(op, arrays | {"dy": dy, "size": (9, 9), "kernel": kernel}, options, "winograd")
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize(("shape", "kernel", "options"), DEPTHWISE, ids=str)
+@pytest.mark.parametrize("op", CONV_TERMS)
+@pytest.mark.parametrize("impl", ["planes", "depthwise"])
+def test_each_channel_by_itself(
+    impl: str, op: str, shape: tuple[int, int, int, int], kernel: tuple[int, int], options: Any, dtype: Any, last: bool
+) -> None:
+    geometry, rng = options | {"groups": shape[1]}, np.random.default_rng(0)
+    x, weight, bias = (rng.standard_normal(s).astype(dtype) for s in (shape, (shape[1], 1, *kernel), shape[1:2]))
+    dy = rng.standard_normal(kernels.conv2d(x, weight, **geometry, impl="reference").shape).astype(dtype)
+    if last:
+        x, dy = (np.ascontiguousarray(a.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2) for a in (x, dy))
+    arrays = {"x": x, "weight": weight, "bias": bias, "dy": dy}
+    sizes = {"size": shape[2:], "kernel": kernel}
+    truth = call(op, wide(arrays) | sizes, geometry, "reference")
+    assert_close(call(op, arrays | sizes, geometry, impl), truth, TOLERANCE[dtype], impl)
 
 
 @pytest.mark.parametrize("impl", [impl for op, impl in ALGORITHMS if op == "conv2d_input_grad"])

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scratchnn_kernels import depthwise_planes
 from scratchnn_kernels.conv2d import plans
 from scratchnn_kernels.conv2d.order import Source
 from scratchnn_kernels.conv2d.plans import framed, gather_plan, patches_plan, planes_weight_plan, weight_plan
-from scratchnn_kernels.conv2d.sweep import Sweep, adjoint_sweep, forward_sweep
+from scratchnn_kernels.conv2d.sweep import Sweep, adjoint_sweep, cut_at_borders, forward_sweep
 from scratchnn_kernels.geometry import Window, conv_window
 
 pytest.importorskip("numba")
@@ -165,6 +166,72 @@ EVERY_CHANGE = pytest.mark.parametrize(
         ({"out": 12}, True), ({"groups": 3}, True), ({"last": True}, True),
     ],
 )  # fmt: skip
+
+
+def gathered(sweep: Sweep, width: int) -> dict[tuple[int, int], set[tuple[int, int, int, int]]]:
+    """Of each output pixel the source pixels in the image's columns, and the taps that weigh them."""
+    found: dict[tuple[int, int], set[tuple[int, int, int, int]]] = {}
+    for phase in sweep.phases:
+        for i, j in np.ndindex(*phase.counts):
+            out = phase.first[0] + i * sweep.every[0], phase.first[1] + j * sweep.every[1]
+            assert out not in found, "two phases have this pixel"
+            taps = {(t.row + i * sweep.step[0], t.col + j * sweep.step[1], t.k, t.l) for t in phase.taps}
+            found[out] = {tap for tap in taps if 0 <= tap[1] < width}
+    return found
+
+
+@pytest.mark.parametrize("axis", AXES, ids=str)
+def test_a_sweep_cut_at_the_borders_gathers_the_same(axis: Any) -> None:
+    for sweep, (_, width) in sweeps(axis):
+        cut = cut_at_borders(sweep, width)
+        assert gathered(cut, width) == gathered(sweep, width)
+        for phase in cut.phases:
+            last = (phase.counts[1] - 1) * sweep.step[1]
+            assert all(tap.col >= 0 and tap.col + last < width for tap in phase.taps)
+
+
+@pytest.mark.parametrize(("width", "last", "copied"), [(24, True, False), (23, True, True), (24, False, True)])
+def test_depthwise_reads_wide_images_in_place(width: int, last: bool, copied: bool) -> None:
+    """Their borders are phases of their own; other images are copied with their padding, and turned."""
+    window, source = conv_window((3, 3), 1, 1, 1), Source(6, 9, width, last)
+    found = gather_plan.__wrapped__("depthwise", False, window, source, (6, 9, width), 6, np.dtype(np.float32))
+    assert is_copied(found.sizes) is copied
+    assert found.scratch == ((9 + 2) * (width + 2) * 6 if copied else 0)
+    assert found.phases[:, 3].tolist() == ([width] if copied else [1, width - 2, 1])
+    assert found.phases[:, 6].tolist() == ([9] if copied else [6, 9, 6])
+
+
+def test_depthwise_copies_no_narrow_image_without_padding() -> None:
+    window, source = conv_window((3, 3), 1, 0, 1), Source(6, 9, 7, True)
+    found = gather_plan.__wrapped__("depthwise", False, window, source, (6, 7, 5), 6, np.dtype(np.float32))
+    assert not is_copied(found.sizes)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "step", "run"),
+    [
+        ([0], 1, 1), ([5, 7], 2, 2), ([5, 7, 9, 40, 42, 44], 2, 3), ([5, 7, 9, 11, 13, 15], 2, 3),
+        ([5, 7, 9, 12], 2, 1), ([0, 4, 8, 12], 4, 4), ([8, 4, 0], 4, 1), ([0, 1, 9, 10, 11], 1, 1), ([0, 0, 0], 0, 3),
+    ],
+)  # fmt: skip
+def test_neighbouring_taps_come_in_runs(offsets: list[int], step: int, run: int) -> None:
+    from scratchnn_kernels.conv2d.neighbours import run_of
+
+    known = [length for length in depthwise_planes.RUNS if length <= run and run % length == 0]
+    assert run_of(np.array([99, *offsets]), 1, len(offsets), step) == max(known)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "down", "rows"),
+    [
+        ([0], 1, 1), ([5, 6, 15, 16, 25, 26], 10, 3), ([5, 6, 15, 16], 10, 2), ([5, 6, 15, 17], 10, 1),
+        ([0, 10, 20], 10, 3), ([20, 10, 0], 10, 1), ([0, 1, 2, 10, 11], 10, 1),
+    ],
+)  # fmt: skip
+def test_taps_below_each_other_come_in_rows(offsets: list[int], down: int, rows: int) -> None:
+    from scratchnn_kernels.conv2d.neighbours import depth_of
+
+    assert depth_of(np.array([99, *offsets]), 1, len(offsets), down) == rows
 
 
 @EVERY_CHANGE

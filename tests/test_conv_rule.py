@@ -117,6 +117,15 @@ def test_depthwise_is_as_many_groups_as_channels(turn: int) -> None:
     assert chosen((1, 28, 28), 1, 3, groups=1, **last)[turn] == "planes"
 
 
+@pytest.mark.parametrize("turn", [FORWARD, INPUT_GRAD])
+def test_depthwise_turns_eight_channels_or_more_in_short_rows_or_of_wide_steps(turn: int) -> None:
+    def by(channels: int, size: int, out: int | None = None, stride: int = 1) -> str:
+        return chosen((channels, 40, size), out or channels, 3, padding=1, groups=channels, stride=stride)[turn]
+
+    assert [by(8, 23), by(8, 24), by(7, 23), by(8, 23, 16)] == ["depthwise", "planes", "planes", "planes"]
+    assert [by(8, 60), by(8, 60, stride=2), by(7, 60, stride=2)] == ["planes", "depthwise", "planes"]
+
+
 @pytest.mark.parametrize(("size", "wanted"), [(4, True), (3, True), (2, False), (5, False), (6, True), (7, True)])
 def test_winograd_wants_half_of_its_tiles(size: int, wanted: bool) -> None:
     """Of tiles of 4x4 outputs: 9 of 16 will do, 4 and 25 of 64 will not; 16 of 32 would be the half, and do."""

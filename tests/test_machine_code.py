@@ -7,7 +7,7 @@ import numba
 import pytest
 from numba import types
 
-from scratchnn_kernels import depthwise_tile, dot_tile, tile
+from scratchnn_kernels import depthwise_channels, depthwise_planes, dot_tile, tile
 
 REGISTER = {64: "zmm", 32: "ymm"}.get(tile.VECTOR_BYTES)
 pytestmark = pytest.mark.skipif(REGISTER is None, reason="this CPU has no fused multiply-add on vectors")
@@ -15,10 +15,11 @@ pytestmark = pytest.mark.skipif(REGISTER is None, reason="this CPU has no fused 
 KERNELS = {
     "tile": (tile.tile, 12),
     "dot_tile": (dot_tile.dot_tile, 12),
-    "slide": (depthwise_tile.slide, 7),
-    "glide": (depthwise_tile.glide, 10),
-    "reap": (depthwise_tile.reap, 8),
-    "rake": (depthwise_tile.rake, 10),
+    "slide": (depthwise_planes.slide, 7),
+    "sheet": (depthwise_planes.sheet, 10),
+    "rake": (depthwise_planes.rake, 10),
+    "glide": (depthwise_channels.glide, 11),
+    "reap": (depthwise_channels.reap, 9),
 }
 
 
@@ -26,8 +27,10 @@ def assembly(kernel: Any, integers: int, number: Any) -> str:
     """Of the kernel compiled for this precision; anew, because Numba shows no code of what is called by address."""
     fresh = numba.njit(error_model="numpy", nogil=True)(kernel)
     arguments = [types.intp] * integers + [number]
-    if kernel is depthwise_tile.slide:
-        arguments = [types.intp] * 7 + [number, types.intp, number]
+    if kernel is depthwise_planes.slide:
+        arguments = [*arguments, types.intp, number]
+    if kernel is depthwise_planes.sheet:
+        arguments = [*arguments, types.intp, types.intp, number]
     fresh.compile(tuple(arguments))
     return str(fresh.inspect_asm(fresh.signatures[0]))
 

@@ -31,16 +31,12 @@ def _any_dot_tile(
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, kind)
         given = dict(zip(ARGUMENTS, args[:-1], strict=True))
-        end = builder.append_basic_block("dot.end")
-        switch = builder.switch(builder.add(builder.mul(given["rows"], I64(16)), given["cols"]), end)
-        for m in range(1, DOT_ROWS + 1):
-            for q in range(1, DOT_COLS + 1):
-                block = builder.append_basic_block(f"dot.{m}x{q}")
-                switch.add_case(I64(16 * m + q), block)
-                builder.position_at_end(block)
-                _dot_tile(code, m, q, given)
-                builder.branch(end)
-        builder.position_at_end(end)
+        case = builder.add(builder.mul(builder.sub(given["rows"], I64(1)), I64(DOT_COLS)), given["cols"])
+
+        def write(case: int) -> None:
+            _dot_tile(code, (case - 1) // DOT_COLS + 1, (case - 1) % DOT_COLS + 1, given)
+
+        code.one_of(case, range(1, DOT_ROWS * DOT_COLS + 1), write)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * len(ARGUMENTS), kind), codegen

@@ -13,6 +13,7 @@ Numba inlines the `@intrinsic`s here into the loops around them. M and V are lit
 precision, and the CPU's features the lanes.
 """
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -126,6 +127,18 @@ class _Code:
         self.b.cbranch(self.b.icmp_signed("<", following, end), loop, after)
         self.b.position_at_end(after)
 
+    def one_of(self, number: Any, known: Iterable[int], write: Callable[[int], None]) -> None:
+        """One piece of code for each number that is known, and a jump to the one that fits."""
+        end = self.b.append_basic_block("one.end")
+        switch = self.b.switch(number, end)
+        for one in known:
+            case = self.b.append_basic_block(f"one.{one}")
+            switch.add_case(I64(one), case)
+            self.b.position_at_end(case)
+            write(one)
+            self.b.branch(end)
+        self.b.position_at_end(end)
+
     def rows(self, base: Any, stride: Any, count: int) -> list[Any]:
         """Addresses base + m * stride (bytes), by few registers: the CPU adds 1, 2 or 3 strides while it loads."""
         steps = [I64(0), stride, self.b.mul(stride, I64(2)), self.b.mul(stride, I64(3))]
@@ -154,17 +167,12 @@ def _any_tile(
         code = _Code(builder, floor)
         given = dict(zip(ARGUMENTS, args, strict=True))
         vectors = builder.sdiv(builder.add(given["width"], I64(code.lanes - 1)), I64(code.lanes))
-        case = builder.add(builder.mul(vectors, I64(ROWS)), given["rows"])
-        end = builder.append_basic_block("tile.end")
-        switch = builder.switch(case, end)
-        for v in range(1, VECTORS + 1):
-            for m in range(1, ROWS + 1):
-                block = builder.append_basic_block(f"tile.{m}x{v}")
-                switch.add_case(I64(v * ROWS + m), block)
-                builder.position_at_end(block)
-                _tile(code, m, v, given)
-                builder.branch(end)
-        builder.position_at_end(end)
+        case = builder.add(builder.mul(builder.sub(vectors, I64(1)), I64(ROWS)), given["rows"])
+
+        def write(case: int) -> None:
+            _tile(code, (case - 1) % ROWS + 1, (case - 1) // ROWS + 1, given)
+
+        code.one_of(case, range(1, VECTORS * ROWS + 1), write)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * (len(ARGUMENTS) - 1), floor), codegen

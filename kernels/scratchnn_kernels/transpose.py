@@ -163,8 +163,6 @@ def _weave(typing: Any, rows: Any, count: Any, x: Any, x_row: Any, y: Any, numbe
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, number)
         rows, count, x, x_row, y, _ = args
-        end = builder.append_basic_block("weave.end")
-        switch = builder.switch(rows, end)
 
         def vectors(j: Any, several: int) -> None:
             left = builder.sub(count, j)
@@ -178,13 +176,10 @@ def _weave(typing: Any, rows: Any, count: Any, x: Any, x_row: Any, y: Any, numbe
                     found, code.address(y, builder.add(first, shift)), code.mask(builder.sub(left, shift))
                 )
 
-        for several in range(2, STEPS + 1):
-            case = builder.append_basic_block(f"weave.{several}")
-            switch.add_case(I64(several), case)
-            builder.position_at_end(case)
-            code.repeat(count, code.lanes, lambda j, several=several: vectors(j, several))
-            builder.branch(end)
-        builder.position_at_end(end)
+        def all_of(several: int) -> None:
+            code.repeat(count, code.lanes, lambda j: vectors(j, several))
+
+        code.one_of(rows, range(2, STEPS + 1), all_of)
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * 5, number), codegen

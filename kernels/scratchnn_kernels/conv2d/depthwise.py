@@ -1,6 +1,7 @@
-"""Depthwise convolution of images that lie channels-last: each channel by itself, vectors along the channels.
+"""Depthwise convolution: each channel by itself, vectors along the channels. The results lie channels-last.
 
-(The other memory order is served by `planes`, whose vectors run along the pixels of a row.)
+Images that do not are turned a piece at a time. (Where their rows are long, `planes` serves them, whose vectors run
+along the pixels of a row.)
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from scratchnn_kernels.geometry import Window
 
 def conv2d(x: Array, weight: Array, bias: Array | None, window: Window, groups: int, relu: bool) -> Array:
     _check(groups, x.shape[1], len(weight))
-    numbers, source = read(as_channels_last(x))
+    numbers, source = read(x)
     out = (len(weight), *window.output_size(x.shape[2:]))
     y = memory.empty_channels_last((len(x), *out), x.dtype)
     plan = gather_plan("depthwise", False, window, source, out, groups, x.dtype)
@@ -28,7 +29,7 @@ def input_grad(
     dy: Array, weight: Array, input_size: Two, window: Window, groups: int, bias: Array | None, relu: bool
 ) -> Array:
     _check(groups, weight.shape[1] * groups, len(weight))
-    numbers, source = read(as_channels_last(dy))
+    numbers, source = read(dy)
     out = (groups, *input_size)
     dx = memory.empty_channels_last((len(dy), *out), dy.dtype)
     plan = gather_plan("depthwise", True, window, source, out, groups, dy.dtype)
@@ -41,7 +42,7 @@ def _gather(
 ) -> None:  # fmt: skip
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
     jitted("conv2d.depthwise_loops").gather_channels(
-        x, plan.sizes, plan.phases, plan.offsets, weight.take(plan.order),
+        x, plan.sizes, plan.phases, plan.reached, plan.offsets, weight.take(plan.order),
         plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
         memory.empty((plan.scratch * parts,), x.dtype), parts,
     )  # fmt: skip

@@ -10,7 +10,8 @@ from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
-from scratchnn_kernels.depthwise_tile import TAPS, rake, slide
+from scratchnn_kernels.conv2d.neighbours import depth_of
+from scratchnn_kernels.depthwise_planes import SUMS, TAPS, rake, sheet, slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
@@ -104,6 +105,13 @@ def planes_phase(
     row, block = frame.cols if frame.copied else frame.row, target.block
     tiles, inline = -(-target.channels // ROWS), target.every_col == 1
     begin = image * target.image + g * target.channels * target.channel + y0 * target.row + x0
+    if target.channels == 1 and inline:
+        one_plane(
+            source, frame, reached, offset_start, offsets, columns, weights[weight_start + g * all_steps :],
+            bias[g * block], floors[1], y, begin, target.every_row * target.row, nx, top,
+            min(top + target.piece_rows, ny),
+        )  # fmt: skip
+        return
     for i in range(top, min(top + target.piece_rows, ny)):
         start = begin + i * target.every_row * target.row
         first, steps = reached[i, 0], reached[i, 1] - reached[i, 0]
@@ -115,12 +123,6 @@ def planes_phase(
             continue
         origin = source + (i - top) * frame.step_row * row * y.itemsize
         tables, mine = at(offsets, offset_start + first), weight_start + (g * all_steps + first) * target.channels
-        if target.channels == 1 and inline:
-            slide(
-                nx, at(weights, mine), origin, tables, at(columns, offset_start + first),
-                0 if frame.copied else frame.width, steps, bias[g * block], at(y, start), floors[1],
-            )  # fmt: skip
-            continue
         for j in range(0, nx, block):
             width = min(block, nx - j)
             for t in range(tiles):
@@ -136,6 +138,38 @@ def planes_phase(
                         out = y[to + r * target.channel :]
                         for c in range(width):
                             out[c * target.every_col] = line[r * block + c]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def one_plane(
+    source: int, frame: Any, reached: Array, start: int, offsets: Array, columns: Array, weights: Array, bias: float,
+    floor: float, y: Array, begin: int, y_row: int, width: int, top: int, end: int,
+) -> None:  # fmt: skip
+    """The same of one out-channel: rows of positions that reach the same taps together."""
+    row = frame.step_row * (frame.cols if frame.copied else frame.row)
+    i = top
+    while i < end:
+        first, last, at_row = reached[i, 0], reached[i, 1], i
+        while i < end and reached[i, 0] == first and reached[i, 1] == last:
+            i += 1
+        rows, steps, t = i - at_row, last - first, start + first
+        origin, to = source + (at_row - top) * row * y.itemsize, begin + at_row * y_row
+        if steps == 0:  # only padding, or a stride beyond the kernel
+            for r in range(rows):
+                fill_run(width, at(y, to + r * y_row), max(bias, floor))
+            continue
+        down = depth_of(offsets, t, steps, row)
+        if down > 1 and rows >= SUMS:
+            sheet(
+                rows, width, down, at(weights, first), origin, row, at(offsets, t), at(columns, t),
+                width if frame.copied else frame.width, steps // down, bias, at(y, to), y_row, floor,
+            )  # fmt: skip
+            continue
+        for r in range(rows):
+            slide(
+                width, at(weights, first), origin + r * row * y.itemsize, at(offsets, t), at(columns, t),
+                0 if frame.copied else frame.width, steps, bias, at(y, to + r * y_row), floor,
+            )  # fmt: skip
 
 
 class PlaneCut(NamedTuple):

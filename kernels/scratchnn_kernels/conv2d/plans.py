@@ -12,11 +12,12 @@ import numpy as np
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.order import Source
-from scratchnn_kernels.conv2d.sweep import Phase, Sweep, adjoint_sweep, forward_sweep
+from scratchnn_kernels.conv2d.sweep import Phase, Sweep, adjoint_sweep, cut_at_borders, forward_sweep
 from scratchnn_kernels.geometry import Window
 
 PIECE_BYTES = 1 << 18  # of the source; an eighth of an L2 cache
 WEIGHT_BYTES = 24 << 10  # of a block of weights: half of an L1 cache
+WIDE = 8  # so many times as wide as its kernel, an image's borders are few pixels, which are worked on by themselves
 PLANES_IN_PLACE = 16  # so many planes are read in place; more would fall on the same lines of the L1 cache
 
 
@@ -55,6 +56,10 @@ def gather_plan(
     depthwise = planes and o == groups == source.channels
     if depthwise and not source.last and sweep.step[1] == sweep.every[1] == 1:
         frame = frame._replace(copied=False)  # `slide` knows where a row ends
+    if algorithm == "depthwise":
+        wide = source.width >= WIDE * window.kernel[1]
+        frame = frame._replace(copied=not source.last or (frame.copied and not wide))
+        sweep = sweep if frame.copied else cut_at_borders(sweep, source.width)
     widest = max(phase.counts[1] for phase in sweep.phases) if planes else o // groups
     block = max(1, min(TILE_BYTES // dtype.itemsize, widest))
     steps = max(len(phase.taps) for phase in sweep.phases) * (source.channels // groups)

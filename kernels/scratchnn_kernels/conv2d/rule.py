@@ -4,7 +4,7 @@ planes      few channels, or 1x1 weight gradients, that lie in planes: vectors a
 images      few channels of many images whose rows are shorter than a vector: vectors along the images
 patches     the weight gradient where dy lies in planes of more channels than taps, and those fill vectors
 pointwise   1x1 of stride 1: a matrix product
-depthwise   as many groups as channels, which lie last: vectors along the channels
+depthwise   as many groups as channels, which lie last or else in short rows: vectors along the channels
 scatter     the input gradient into few channels: one product for all taps, then added where they belong
 winograd    3x3 of stride 1 and 4x4 of stride 2 with many channels: a quarter of the products, or 25/64, off by 5e-6
             of the largest result
@@ -97,8 +97,8 @@ def conv2d_choices(
 @lru_cache(maxsize=1024)
 def forward_choice(window: Window, groups: int, images: int, x: Three, y: Three, exact: bool, last: bool) -> Choice:
     """What serves conv2d of so many images from x (C, H, W), whose channels lie last or not, to y (O, OH, OW)."""
-    if last and 1 < groups == x[0] == y[0]:
-        return DEPTHWISE
+    if found := _by_itself(window, groups, x, y, last):
+        return found
     if y[0] // groups <= FEW:
         return _into_few(groups, images, x, y)
     if pointwise.serves(window, groups):
@@ -111,8 +111,8 @@ def input_grad_choice(
     window: Window, groups: int, images: int, dy: Three, dx: Three, exact: bool, last: bool
 ) -> Choice:  # fmt: skip
     """What serves conv2d_input_grad of so many images from dy (O, OH, OW), whose channels lie last or not, to dx."""
-    if last and 1 < groups == dx[0] == dy[0]:
-        return DEPTHWISE
+    if found := _by_itself(window, groups, dy, dx, last):
+        return found
     if dx[0] // groups <= FEW:
         if groups == 1 and dy[0] > (2 * FEW if window.stride == (1, 1) else FEW):
             return Choice("scatter", f"{dx[0]} channels are few, but all their taps fill vectors")
@@ -121,6 +121,19 @@ def input_grad_choice(
         return POINTWISE
     (s, t), (d, e) = window.stride, window.dilation
     return _reduced(window, groups, min(dy[0], dx[0]), dx[1:], (s * d, t * e), exact) or GENERAL
+
+
+def _by_itself(window: Window, groups: int, source: Three, target: Three, last: bool) -> Choice | None:
+    """What serves a convolution whose channels do not meet, unless it is best done in planes."""
+    if not 1 < groups == source[0] == target[0]:
+        return None
+    if last:
+        return DEPTHWISE
+    if groups >= FEW and (window.stride != (1, 1) or target[2] < WIDE):
+        return Choice(
+            "depthwise", "each channel by itself; short rows and wide steps leave vectors along them half empty"
+        )
+    return None
 
 
 def _into_few(groups: int, images: int, source: Three, target: Three) -> Choice:

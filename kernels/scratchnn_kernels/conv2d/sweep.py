@@ -9,7 +9,8 @@ A sweep is a set of phases. In a phase, output pixel (first + i * every) gathers
                         at offset (r + p - k d) / s: no zeros are inserted, and none multiplied
 """
 
-from itertools import product
+from collections.abc import Iterator
+from itertools import groupby, product
 from typing import NamedTuple
 
 from scratchnn_kernels.geometry import Window
@@ -78,8 +79,25 @@ def adjoint_sweep(window: Window, size: Two) -> Sweep:
     return Sweep((1, 1), window.stride, tuple(phases))
 
 
+def cut_at_borders(sweep: Sweep, width: int) -> Sweep:
+    """The sweep with its phases cut where taps leave the source's columns, and without those that lie beside it."""
+    return sweep._replace(phases=tuple(piece for phase in sweep.phases for piece in _pieces(phase, sweep, width)))
+
+
+def _pieces(phase: Phase, sweep: Sweep, width: int) -> Iterator[Phase]:
+    step, every = sweep.step[1], sweep.every[1]
+
+    def inside(j: int) -> tuple[Tap, ...]:
+        return tuple(tap for tap in phase.taps if 0 <= tap.col + j * step < width)
+
+    for taps, group in groupby(range(phase.counts[1]), inside):
+        j, *more = group
+        moved = tuple(tap._replace(col=tap.col + j * step) for tap in taps)
+        yield Phase((phase.first[0], phase.first[1] + j * every), (phase.counts[0], 1 + len(more)), moved)
+
+
 def _adjoint_taps(window: Window, axis: int, first: int) -> list[Two]:
-    """(source offset, tap) of the taps that reach the cells first, first + stride, .. of an axis."""
+    """(source offset, tap) of the taps that reach the cells first, first + stride, .. of an axis, by rising offset."""
     origin = first + window.padding[axis][0]
-    cells = [origin - k * window.dilation[axis] for k in range(window.kernel[axis])]
-    return [(cell // window.stride[axis], k) for k, cell in enumerate(cells) if cell % window.stride[axis] == 0]
+    cells = [(origin - k * window.dilation[axis], k) for k in reversed(range(window.kernel[axis]))]
+    return [(cell // window.stride[axis], k) for cell, k in cells if cell % window.stride[axis] == 0]

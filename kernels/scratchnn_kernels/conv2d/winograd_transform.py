@@ -151,16 +151,10 @@ def _any_square(
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
         code = _Code(builder, floor)
         given = dict(zip(names, args[1:], strict=True))
-        end = builder.append_basic_block("square.end")
-        switch = builder.switch(args[0], end)
-        for i, size in enumerate(POINTS):
-            for k, matrix in enumerate(_matrices(*size)):
-                block = builder.append_basic_block(f"square.{i}.{k}")
-                switch.add_case(I64(KINDS * i + k), block)
-                builder.position_at_end(block)
-                _square(code, matrix, given, k == OUTPUT)
-                builder.branch(end)
-        builder.position_at_end(end)
+        matrices = [matrix for size in POINTS for matrix in _matrices(*size)]
+        code.one_of(
+            args[0], range(len(matrices)), lambda kind: _square(code, matrices[kind], given, kind % KINDS == OUTPUT)
+        )
         return context.get_dummy_value()
 
     return types.void(*[types.intp] * len(names), floor), codegen
