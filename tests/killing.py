@@ -1,7 +1,7 @@
 """One mutant after the other against the tests that run its lines, and the count of those that a test saw."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple
@@ -41,13 +41,6 @@ class Score:
         self.lived[mutant.id] = mutant.change + verdict.note
         if progress:
             print(f"lives  {mutant.id}  {self.lived[mutant.id]}", flush=True)
-
-    def row(self, chosen: Callable[[str], bool], reasons: dict[str, str]) -> dict[str, Any]:
-        """Counts over the mutants whose id is chosen; `score` is raw: equivalent mutants count as survivors."""
-        killed, lived = (sum(map(chosen, ids)) for ids in (self.killed, self.lived))
-        explained = sum(chosen(i) and i in reasons for i in self.lived)
-        score = killed / max(1, killed + lived)
-        return {"mutants": killed + lived, "killed": killed, "survived": lived, "explained": explained, "score": score}
 
 
 class Verdict(NamedTuple):

@@ -14,7 +14,6 @@ os.environ["NUMBA_DISABLE_JIT"] = "1"  # before Numba is imported
 os.environ["NUMBA_CPU_FEATURES"] = "+sse2"  # vectors of 16 bytes, so that small arrays hold several
 
 import argparse
-import json
 import random
 import resource
 import subprocess
@@ -23,13 +22,13 @@ import time
 import tomllib
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from battery import Item, Line, by_line, items_of, measured, only_python
 from forked import in_processes
 from frozen_kernels import frozen_kernels
 from killing import Score, run_and_check
 from mutants import Mutant, mutants_of
+from mutation_results import judged, known, show, survivors, write
 
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
@@ -82,24 +81,6 @@ def targets() -> dict[str, Path]:
 def explanations(path: Path = REASONS) -> dict[str, str]:
     """Why each survivor is equivalent, by id."""
     return tomllib.loads(path.read_text())["equivalent"] if path.exists() else {}
-
-
-def report(score: Score, reasons: dict[str, str]) -> dict[str, Any]:
-    """The score of all code, of the backward code, of the rest, and of each module."""
-    modules = sorted({i.split(":")[0] for i in (*score.killed, *score.lived)})
-    return {
-        "all": score.row(lambda i: True, reasons),
-        "backward": score.row(score.backward.__contains__, reasons),
-        "other": score.row(lambda i: i not in score.backward, reasons),
-        "modules": {m: score.row(lambda i, m=m: i.startswith(m + ":"), reasons) for m in modules},
-    }
-
-
-def show(rows: dict[str, Any]) -> None:
-    print(f"{'':28} mutants  killed  survived  explained   score")
-    for name, row in {**{k: rows[k] for k in ("all", "backward", "other")}, **rows["modules"]}.items():
-        counts = f"{row['mutants']:7}  {row['killed']:6}  {row['survived']:8}  {row['explained']:9}"
-        print(f"{name:28} {counts}  {row['score']:6.1%}")
 
 
 def commit() -> str:
@@ -155,24 +136,25 @@ def main() -> None:
     parser.add_argument("--sample", type=int, metavar="N", help="all backward code, and N of the others")
     parser.add_argument("--backward", action="store_true", help="only backward, jvp and backward_jvp code")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes that share the mutants")
-    parser.add_argument("--results", type=Path, help="write the counts and the survivors to this JSON file")
+    parser.add_argument("--results", type=Path, help="renew these modules in this JSON file")
     asked = parser.parse_args()
+    if asked.results and (asked.sample is not None or asked.backward or asked.tests):
+        parser.error("--results counts whole modules by all tests: no --sample, --backward or --tests")
     began = time.perf_counter()
     mutants = chosen_mutants(asked.only, asked.sample, asked.backward)
     score, reasons = score_of(mutants, asked.tests, asked.examples, asked.jobs), explanations()
-    rows = report(score, reasons)
-    show(rows)
     speed = len([*score.killed, *score.lived]) / max(score.seconds, 1e-9)
     print(f"{speed:.1f} mutants/s, {time.perf_counter() - began:.0f} s in all")
+    modules = judged(score, {"command": " ".join(["python", *sys.argv]), "commit": commit()})
+    if asked.results:
+        modules = known(asked.results, {*targets()}) | modules
+        write(asked.results, modules, reasons)
+    show(modules, reasons)
     made = {mutant.id for mutant in chosen_mutants([], None, False)}
     stale = [i for i in reasons if i in score.killed or i not in made]
     for i in stale:
         print(f"explained as equivalent, yet killed, or no longer made: {i}")
-    if asked.results:
-        facts = {"command": " ".join(["python", *sys.argv]), "commit": commit(), "mutants_per_second": round(speed, 1)}
-        facts |= {"seconds": round(time.perf_counter() - began), **rows, "survivors": score.lived}
-        asked.results.write_text(json.dumps(facts, indent=1) + "\n")
-    open_ends = [i for i in score.lived if i in score.backward and i not in reasons]
+    open_ends = [i for i in survivors(modules, ("backward",)) if i not in reasons]
     for name, failure in score.broken.items():
         print(f"fails on the unmutated code after the run, so a mutant left something behind: {name}: {failure}")
     print(f"{len(open_ends)} survivors in backward code are unexplained")
