@@ -16,7 +16,6 @@ os.environ["NUMBA_CPU_FEATURES"] = "+sse2"  # vectors of 16 bytes, so that small
 import argparse
 import random
 import resource
-import subprocess
 import sys
 import time
 import tomllib
@@ -29,6 +28,7 @@ from frozen_kernels import frozen_kernels
 from killing import Score, run_and_check
 from mutants import Mutant, mutants_of
 from mutation_results import judged, known, show, survivors, write
+from scratchnn_models.run import commit
 
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).parent / "mutation_survivors.toml"
@@ -81,13 +81,6 @@ def targets() -> dict[str, Path]:
 def explanations(path: Path = REASONS) -> dict[str, str]:
     """Why each survivor is equivalent, by id."""
     return tomllib.loads(path.read_text())["equivalent"] if path.exists() else {}
-
-
-def commit() -> str:
-    def git(*words: str) -> str:
-        return subprocess.run(["git", "-C", ROOT, *words], capture_output=True, text=True).stdout.strip()
-
-    return git("rev-parse", "--short=12", "HEAD") + ("-dirty" if git("status", "--porcelain", "-uno") else "")
 
 
 def chosen_mutants(only: list[str], sample: int | None, backward: bool) -> list[Mutant]:
