@@ -31,7 +31,7 @@ kill: $(VENV)/.test       # 200 times kill -9 while checkpoints are written
 mutate: $(VENV)/.test     # every small fault in kernels, layers, losses and optimizers: does a test see it?
 	$(BIN)/python tests/mutate.py --jobs 2 --results results/mutation.json
 
-mutate-cuda: $(VENV)/.test  # the same for the CUDA kernels, which run in the emulator: about an hour on one core
+mutate-cuda: $(VENV)/.test  # the same for the CUDA kernels, emulated and compiled: about two hours on one core
 	$(BIN)/python tests/mutate_cuda.py --results results/cuda-mutation.json
 
 # On a machine with an NVIDIA GPU and the CUDA toolkit: the kernels' tests, and compute-sanitizer's four tools over them.

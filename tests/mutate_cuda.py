@@ -3,8 +3,10 @@
     python tests/mutate_cuda.py [--only FILE ...] [--sample N] [--survivors] [--results FILE]
 
 Each mutant is compiled, for float where double has no code of its own, and runs the cases of cuda_cases.py in the
-emulator, under three schedules, in a process of its own. `cuda_mutation_survivors.toml` says of a mutant that lives why
-it computes the same; one that it does not name makes the command fail, as does a score below nine tenths.
+emulator, under three schedules, in a process of its own. What they do not see, NVRTC compiles, with all kernels for one
+architecture, and cuda_gate.py may see it, as test_cuda_compile.py would: registers, shared memory, vector loads.
+`cuda_mutation_survivors.toml` says of a mutant that lives why it computes the same; one that it does not name makes the
+command fail, as does a score below nine tenths.
 """
 
 import argparse
@@ -24,11 +26,13 @@ from typing import Any
 
 import numpy as np
 
+import cuda_gate
 import drywarp
-from cuda_cases import CASES, disagreement, truths
+from cuda_case import disagreement
+from cuda_cases import CASES, truths
 from cuda_mutants import Mutant, mutants_of
-from mutate import commit
 from scratchnn_kernels.cuda import SOURCES, source, stand_in
+from scratchnn_models.run import commit
 from test_cuda import (
     test_a_target_that_is_no_class_makes_its_row_nan,
     test_an_index_outside_its_plane_makes_nans,
@@ -39,13 +43,15 @@ REASONS = Path(__file__).parent / "cuda_mutation_survivors.toml"
 SCHEDULES = ("forward", "backward by warps", "random")
 PATIENCE = 4  # times as long as the good code may a mutant compute
 ENOUGH = 0.9
-SEEN, UNSEEN, NO_CODE = 1, 0, 2
+COUNTS = ("mutants", "killed", "killed_at_gate")  # killed: by the cases or at the gate
+SEEN, UNSEEN, NO_CODE, SEEN_AT_GATE = 1, 0, 2, 3
 # Which sources show what a header does; a `.cu` file shows itself.
 SHOWN_BY = {
     "common.cuh": ["elementwise.cu", "update.cu"], "reduce.cuh": ["softmax.cu", "depthwise.cu"],
     "sum_parts.cuh": ["channel_sum.cu"], "tile.cuh": ["linear.cu", "conv2d.cu"], "tensor_tile.cuh": ["conv2d_tf32.cu"],
     "tensor_core.cuh": ["conv2d_tf32.cu"], "convolution.cuh": ["conv2d.cu"], "row.cuh": ["softmax.cu", "normalize.cu"],
-    "results.cuh": ["conv2d.cu", "linear.cu"],
+    "normalize.cuh": ["normalize.cu", "normalize_grad.cu"], "topk.cuh": ["topk.cu"],
+    "results.cuh": ["conv2d.cu", "linear.cu"], "part.cuh": ["conv2d.cu", "conv2d_tf32.cu"],
 }  # fmt: skip
 # Those that have code of their own for double; the others are mutated for float alone.
 TYPES = {"topk.cu": ("float", "double")}
@@ -80,9 +86,8 @@ def _conv_headers() -> list[Path]:
     return [path for one in SOURCES.values() for path in one.path.parent.glob("*.cuh")]
 
 
-def launched_only(name: str, expected: list[list[np.ndarray]]) -> float:
-    """Run the cases on the good code, and let the source keep the kernels that were launched; the seconds it took."""
-    began = time.process_time()
+def launched_only(name: str, expected: list[list[np.ndarray]]) -> None:
+    """Run the cases on the good code, and let the source keep the kernels that were launched."""
     used: dict[str, None] = {}
     launch = source.Source.launch
 
@@ -92,13 +97,22 @@ def launched_only(name: str, expected: list[list[np.ndarray]]) -> float:
 
     source.Source.launch = recorded  # type: ignore[method-assign]
     try:
-        complaint = complaint_of(name, expected)
+        must_be_none(name, complaint_of(name, expected))
     finally:
         source.Source.launch = launch  # type: ignore[method-assign]
-    if complaint:
-        raise SystemExit(f"{name} fails without a mutant: {complaint}")
     SOURCES[name].kernels = tuple(used)
     SOURCES[name].forget()
+
+
+def must_be_none(name: str, complaint: str | None) -> None:
+    if complaint:
+        raise SystemExit(f"{name} fails without a mutant: {complaint}")
+
+
+def timed(trial: Callable[..., None], *args: Any) -> float:
+    """The seconds that it computes."""
+    began = time.process_time()
+    trial(*args)
     return time.process_time() - began
 
 
@@ -122,20 +136,48 @@ def complaint_of(name: str, expected: list[list[np.ndarray]]) -> str | None:
     return None
 
 
-def fate(names: list[str], expected: dict[str, list[list[np.ndarray]]], seconds: int) -> int:
-    """SEEN, UNSEEN or NO_CODE; in a child, because a fault may loop for ever or end the process."""
+class Trials:
+    """What the good code of the files that show a mutant passes, in a time that bounds the mutant's."""
+
+    def __init__(self) -> None:
+        self.expected: dict[str, list[list[np.ndarray]]] = {}
+        self.seconds: dict[str, tuple[float, float]] = {}  # in the emulator, and at the gate
+
+    def prepare(self, name: str) -> None:
+        if name not in self.expected:
+            self.expected[name] = truths(name)
+            self.seconds[name] = (
+                timed(launched_only, name, self.expected[name]),
+                timed(lambda: must_be_none(name, cuda_gate.complaint(name))),
+            )
+
+    def outcome(self, names: list[str]) -> int:
+        emulated, compiled = (sum(times) for times in zip(*(self.seconds[name] for name in names), strict=True))
+        found = fate(lambda: self._emulated(names), emulated, SEEN)  # it may loop for ever
+        return fate(lambda: self._compiled(names), compiled, UNSEEN) if found == UNSEEN else found
+
+    def _emulated(self, names: list[str]) -> int:
+        found = next((c for c in (complaint_of(name, self.expected[name]) for name in names) if c), None)
+        return UNSEEN if found is None else NO_CODE if "does not compile" in found else SEEN
+
+    def _compiled(self, names: list[str]) -> int:
+        return SEEN_AT_GATE if any(cuda_gate.complaint(name) for name in names) else UNSEEN
+
+
+def fate(trial: Callable[[], int], seconds: float, otherwise: int) -> int:
+    """What the trial returns, in a child with PATIENCE times so many seconds; `otherwise` if it does not end well."""
     child = os.fork()
     if child == 0:
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))  # it may loop for ever
+        limit = 2 + math.ceil(PATIENCE * seconds)
+        resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
-        outcome = SEEN
+        outcome = otherwise
         try:
-            found = next((c for c in (complaint_of(name, expected[name]) for name in names) if c), None)
-            outcome = UNSEEN if found is None else NO_CODE if "does not compile" in found else SEEN
+            outcome = trial()
         finally:
             os._exit(outcome)
     status = os.waitpid(child, 0)[1]
-    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else SEEN
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else otherwise
 
 
 def chosen(only: list[str], sample: int | None, copies: Copies) -> list[Mutant]:
@@ -154,29 +196,26 @@ def chosen(only: list[str], sample: int | None, copies: Copies) -> list[Mutant]:
 def run(mutants: list[Mutant], copies: Copies, keep: Callable[[dict[str, Any]], None]) -> dict[str, dict[str, Any]]:
     """Per file: how many were made and killed, and those that live with their change; `keep` gets them on the way."""
     rows: dict[str, dict[str, Any]] = {}
-    expected: dict[str, list[list[np.ndarray]]] = {}
-    took: dict[str, float] = {}
+    trials = Trials()
     for made, mutant in enumerate(mutants, 1):
         names = SHOWN_BY.get(mutant.file, [mutant.file])
         for name in names:
-            if name not in expected:
-                expected[name] = truths(name)
-                took[name] = launched_only(name, expected[name])
+            trials.prepare(name)
         if rows and mutant.file not in rows:
             keep(rows)
-        row = rows.setdefault(mutant.file, {"mutants": 0, "killed": 0, "survivors": {}})
+        row = rows.setdefault(mutant.file, dict.fromkeys(COUNTS, 0) | {"survivors": {}})
         good = copies.paths[mutant.file].read_text()
         copies.put(mutant)
-        outcome = fate(names, expected, 2 + math.ceil(PATIENCE * sum(took[name] for name in names)))
+        outcome = trials.outcome(names)
         copies.put(mutant._replace(text=good))
         if outcome == NO_CODE:
             continue
         row["mutants"] += 1
+        row["killed"] += outcome != UNSEEN
+        row["killed_at_gate"] += outcome == SEEN_AT_GATE
         if outcome == UNSEEN:
             row["survivors"][mutant.id] = mutant.change
             print(f"lives  {mutant.id}  {mutant.change}", flush=True)
-        else:
-            row["killed"] += 1
         print(f"{made}/{len(mutants)}", end="\r", flush=True)
     return rows
 
@@ -197,16 +236,16 @@ def keeper(path: Path | None, sample: int | None) -> Callable[[dict[str, Any]], 
 def again(before: dict[str, Any], rows: dict[str, Any]) -> dict[str, Any]:
     """The rows of files whose survivors were run again, with more cases than before."""
     return {
-        name: before[name] | {
-            "killed": before[name]["killed"] + row["killed"], "survivors": row["survivors"], "survivors_at": commit()
+        name: before[name] | {key: before[name][key] + row[key] for key in COUNTS if key != "mutants"} | {
+            "survivors": row["survivors"], "survivors_at": commit()
         }
         for name, row in rows.items()
     }  # fmt: skip
 
 
 def totals(rows: dict[str, Any]) -> dict[str, Any]:
-    made, killed = (sum(row[key] for row in rows.values()) for key in ("mutants", "killed"))
-    return {"mutants": made, "killed": killed, "score": killed / max(1, made)}
+    counts = {key: sum(row[key] for row in rows.values()) for key in COUNTS}
+    return counts | {"score": counts["killed"] / max(1, counts["mutants"])}
 
 
 def main() -> None:
@@ -219,21 +258,28 @@ def main() -> None:
     known = json.loads(asked.results.read_text())["files"] if asked.survivors else {}
     reasons = tomllib.loads(REASONS.read_text())["equivalent"] if REASONS.exists() else {}
     keep = keeper(asked.results, asked.sample)
+
+    def kept(rows: dict[str, Any]) -> None:
+        keep(again(known, rows) if asked.survivors else rows)
+
     with tempfile.TemporaryDirectory() as temporary, stand_in(drywarp):
         os.environ["DRYWARP_CACHE"] = temporary  # thousands of libraries
         copies = Copies(Path(temporary))
         mutants = chosen(asked.only, asked.sample, copies)
         if asked.survivors:
             mutants = [mutant for mutant in mutants if mutant.id in known.get(mutant.file, {}).get("survivors", ())]
-        rows = run(mutants, copies, keep if not asked.survivors else lambda rows: None)
+        rows = run(mutants, copies, kept)
+    kept(rows)
     rows = again(known, rows) if asked.survivors else rows
-    keep(rows)
     survivors = [i for row in rows.values() for i in row["survivors"]]
     unexplained = [i for i in survivors if i not in reasons]
     for name, row in rows.items():
-        print(f"{name:20} {row['mutants']:5} mutants {row['killed']:5} killed")
+        print(f"{name:20} {row['mutants']:5} mutants {row['killed']:5} killed {row['killed_at_gate']:5} at the gate")
     total = totals(rows)
-    print(f"{total['killed']} of {total['mutants']} killed, {total['score']:.1%}; {len(unexplained)} unexplained")
+    print(
+        f"{total['killed']} of {total['mutants']} killed, {total['killed_at_gate']} of them at the gate, "
+        f"{total['score']:.1%}; {len(unexplained)} unexplained"
+    )
     sys.exit(1 if unexplained or total["score"] < ENOUGH else 0)
 
 

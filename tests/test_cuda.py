@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 import drywarp
 from compare import assert_bits, assert_close
-from cuda_cases import CASES, disagreement, truths
+from cuda_case import disagreement
+from cuda_cases import CASES, truths
 from kernel_arguments import arguments
 from scratchnn.testing.strategies import floats
 from scratchnn_kernels import TABLE, KernelError

@@ -9,7 +9,8 @@ import pytest
 
 import scratchnn as snn
 import test_gpu
-from cuda_cases import CASES, disagreement, truths
+from cuda_case import disagreement
+from cuda_cases import CASES, truths
 from played_cupy import ndarray, played
 from scratchnn.data import Dataset
 from scratchnn.errors import ScratchnnError

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import drywarp
-from cuda_cases import CASES, Case, disagreement, truths
+from cuda_case import Case, disagreement
+from cuda_cases import CASES, truths
 from scratchnn.random import stream
 from scratchnn_kernels import device
 from scratchnn_kernels.cuda import source

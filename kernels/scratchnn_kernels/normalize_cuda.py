@@ -9,10 +9,10 @@ import numpy as np
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, rows
 
-KERNELS = ("moments", "scale", "grad_sums", "grad", "cells_affine", "affine_sums", "affine_columns", "sum_parts")
-SOURCE = Source(
-    __file__, "normalize.cu",
-    (*(f"{name}<{{T}}>" for name in KERNELS), *rows.names("normalize_rows", "grad_rows")),
+FORWARD = Source(__file__, "normalize.cu", ("moments<{T}>", "scale<{T}>", *rows.names("normalize_rows")))
+GRAD_KERNELS = ("grad_sums", "grad", "cells_affine", "affine_sums", "affine_columns", "sum_parts")
+BACKWARD = Source(
+    __file__, "normalize_grad.cu", (*(f"{name}<{{T}}>" for name in GRAD_KERNELS), *rows.names("grad_rows"))
 )  # fmt: skip
 DIVISOR = np.dtype([("divisor", np.int32), ("multiplier", np.uint32), ("shift", np.uint32)])
 LAYOUT = np.dtype([("outer", np.int32), ("cells", DIVISOR), ("inner", DIVISOR)])
@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 
 
 class Plan(NamedTuple):
-    """Each of the `cells` has its mean over outer and inner; see normalize.cu for the weights' repetitions.
+    """Each of the `cells` has its mean over outer and inner; see normalize.cuh for the weights' repetitions.
 
     Registers hold a `short` cell, which lies together.
     """
@@ -99,13 +99,13 @@ def forward(
     results = (or_none(weight), or_none(bias), y, mean, var, inv_std)
     if plan.short:
         rows.launch(
-            SOURCE, "normalize_rows", plan.cells, plan.inner, x, *results, plan.repeats, float(eps), centred
+            FORWARD, "normalize_rows", plan.cells, plan.inner, x, *results, plan.repeats, float(eps), centred
         )  # fmt: skip
     else:
         moments = empty((*plan.blocks, 3), x)
-        SOURCE.launch("moments<{T}>", plan.blocks, (256,), x, moments, plan.layout)
+        FORWARD.launch("moments<{T}>", plan.blocks, (256,), x, moments, plan.layout)
         how = (plan.layout, plan.repeats, float(eps), centred)
-        SOURCE.launch("scale<{T}>", plan.blocks, (256,), x, moments, *results, *how)
+        FORWARD.launch("scale<{T}>", plan.blocks, (256,), x, moments, *results, *how)
     return y, inv_std, mean, var
 
 
@@ -119,12 +119,12 @@ def backward(
     weight = or_none(weight)
     if plan.short:
         results = (sums if plan.one_weight else None, dx, plan.repeats, centred)
-        rows.launch(SOURCE, "grad_rows", plan.cells, plan.inner, *given, contiguous(s), weight, *results)
+        rows.launch(BACKWARD, "grad_rows", plan.cells, plan.inner, *given, contiguous(s), weight, *results)
     else:
         layout = (plan.layout, plan.repeats)
-        SOURCE.launch("grad_sums<{T}>", plan.blocks, (256,), *given, weight, sums, *layout)
+        BACKWARD.launch("grad_sums<{T}>", plan.blocks, (256,), *given, weight, sums, *layout)
         how = (*layout, centred)
-        SOURCE.launch("grad<{T}>", plan.blocks, (256,), *given, contiguous(s), weight, sums, dx, *how)
+        BACKWARD.launch("grad<{T}>", plan.blocks, (256,), *given, contiguous(s), weight, sums, dx, *how)
     return dx, sums
 
 
@@ -135,7 +135,7 @@ def affine_backward(
     if plan.one_weight:
         dweight, dbias = empty(weight.shape, dy), empty(weight.shape, dy)
         rest = (plan.repeats, plan.cells, sums.shape[1])
-        SOURCE.launch("cells_affine<{T}>", (weight.size,), (256,), sums, dweight, dbias, *rest)
+        BACKWARD.launch("cells_affine<{T}>", (weight.size,), (256,), sums, dweight, dbias, *rest)
         return dweight, dbias
     _, count, run, inner_count = plan.affine
     columns = count == run == 1 and inner_count == plan.inner
@@ -145,8 +145,8 @@ def affine_backward(
     given = (contiguous(dy), contiguous(x), or_none(mean), contiguous(inv_std))
     of_parts = empty((parts, 2, *weight.shape), dy)
     if columns:
-        SOURCE.launch("affine_columns<{T}>", (blocks, parts), (32, 8), *given, of_parts, plan.layout)
+        BACKWARD.launch("affine_columns<{T}>", (blocks, parts), (32, 8), *given, of_parts, plan.layout)
     else:
-        SOURCE.launch("affine_sums<{T}>", (blocks, parts), (256,), *given, of_parts, plan.layout, plan.repeats)
-    dweight, dbias = SOURCE.added(of_parts)
+        BACKWARD.launch("affine_sums<{T}>", (blocks, parts), (256,), *given, of_parts, plan.layout, plan.repeats)
+    dweight, dbias = BACKWARD.added(of_parts)
     return dweight, dbias

@@ -1,26 +1,13 @@
 // The convolution trio on the tensor cores, in TF32. Grid as in conv2d.cu.
 #include "sum_parts.cuh"
 #include "tensor_tile.cuh"
-#include "convolution.cuh"
+#include "part.cuh"
 
 #define TENSOR(NAME)           \
   template <class T, int SIZE> \
   __global__ void __launch_bounds__(TensorTile<SIZE>::THREADS, TensorTile<SIZE>::BLOCKS) NAME
 
-// Which product a block does, and which part of its sums.
-struct Part {
-  int group, part;
-  __device__ Part(const Convolution &g, unsigned z) : group(z % g.groups), part(z / g.groups) {}
-};
-struct PhasePart {
-  int q, r, group, part;
-  Phase rows, columns;
-  __device__ PhasePart(const Convolution &g, int z)
-      : q(z % g.t), r(z / g.t % g.s), group(z / (g.s * g.t) % g.groups), part(z / (g.s * g.t * g.groups)),
-        rows(r, g.height, g.s, g.top, g.d, g.k), columns(q, g.width, g.t, g.left, g.e, g.l) {}
-  __device__ int cells(const Convolution &g) const { return g.batch * rows.cells * columns.cells; }
-};
-// For finding it anew, when the products are summed: until then there are no registers to keep it in.
+// For finding a block's part anew when the products are summed: until then there are no registers to keep it in.
 __device__ inline int same_z() {
   int z = blockIdx.z;
   keep(z);

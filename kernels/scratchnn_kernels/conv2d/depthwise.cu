@@ -71,10 +71,8 @@ __device__ void correlate(const T *x, int height, int width, const T *w, int pit
 
 // The first `rows` results of a strip to every `pitch`-th number of y.
 template <class T> __device__ void store(T *y, int pitch, int rows, const T *sum, T bias, bool relu) {
-  for (int r = 0; r < ROWS; r++, y += pitch) {
-    T result = sum[r] + bias;
-    if (r < rows) *y = relu && result <= 0 ? T(0) : result;  // a NaN stays
-  }
+  for (int r = 0; r < ROWS; r++, y += pitch)
+    if (r < rows) *y = positive(sum[r] + bias, relu);
 }
 
 template <class T, int K, int L>

@@ -13,10 +13,15 @@ template <class T> struct __align__(16) Pack {
 template <class T> __device__ bool aligned(const T *p) { return (size_t)p % 16 == 0; }
 
 // Let the compiler forget how p was found: else it adds the parts of an address anew at each use, instead of keeping p.
-// It forgets too that p is no address of shared memory; so read by __ldg.
+// It forgets too that p is no address of shared memory; so read by __ldg. The same for an int.
 template <class T> __device__ void keep(const T *&p) {
 #ifndef DRYWARP
   asm("" : "+l"(p));
+#endif
+}
+__device__ inline void keep(int &x) {
+#ifndef DRYWARP
+  asm("" : "+r"(x));
 #endif
 }
 

@@ -7,22 +7,15 @@
 #include "common.cuh"
 #include "tensor_core.cuh"
 
-// As `keep` of a pointer, in common.cuh.
-__device__ inline void keep(int &x) {
-#ifndef DRYWARP
-  asm("" : "+r"(x));
-#endif
-}
-
 // SIZE rows of A or columns of B, BK numbers of each, are shared among 2 SIZE threads in one of three ways.
 template <int SIZE> struct Sharing {
   static constexpr int BK = 16, THREADS = 2 * SIZE, SLOTS = 8;
   // One k of eight rows: lanes read along k.
   static __device__ int k() { return threadIdx.x % BK; }
   static __device__ int row(int i) { return threadIdx.x / BK + i * (SIZE / SLOTS); }
-  // A quad of k of two rows: lanes read along k, 16 bytes each.
+  // A quad of k of two rows, SIZE / 2 apart: lanes read along k, 16 bytes each.
   static __device__ int quad() { return threadIdx.x % (BK / 4); }
-  static __device__ int quad_row(int i) { return threadIdx.x / (BK / 4) + i * (SIZE / 2); }
+  static __device__ int quad_row() { return threadIdx.x / (BK / 4); }
   // Eight k of one column: lanes read along the columns.
   static __device__ int column() { return threadIdx.x % SIZE; }
   static __device__ int column_k(int i) { return threadIdx.x / SIZE * SLOTS + i; }
@@ -41,7 +34,7 @@ template <int SIZE> struct Left : Sharing<SIZE> {
     }
   }
   __device__ void put_quads(const float (&x)[S::SLOTS]) {
-    int row = S::quad_row(0);
+    int row = S::quad_row();
     for (int k = 0; k < 4; k += 2) {
       Pack<unsigned> both = {to_tf32(x[k]), to_tf32(x[k + 4]), to_tf32(x[k + 1]), to_tf32(x[k + 5])};
       *(Pack<unsigned> *)(word[row] + place(row, 4 * S::quad() + k)) = both;
@@ -74,7 +67,7 @@ template <int SIZE, class A> struct Rows {
   float held[S::SLOTS];
   __device__ Rows(const A &a_, bool packed_, int m0, int rows_, int last_)
       : a(a_), packed(packed_), own_k(packed ? 4 * S::quad() : S::k()),
-        row(m0 + (packed ? S::quad_row(0) : S::row(0))), rows(rows_ - row), last(last_) {}
+        row(m0 + (packed ? S::quad_row() : S::row(0))), rows(rows_ - row), last(last_) {}
   __device__ void load(int k0) {
     const float *at = nullptr;
     int apart = 0, there = 0;
@@ -173,9 +166,9 @@ template <int SIZE> struct TensorTile {
 
   static __device__ int lane() { return threadIdx.x % 32; }
   static __device__ int warp() { return threadIdx.x / 32; }
-  // The r-th of the 16 rows of a product, and the first column of one.
+  // Of a warp: the r-th of the 16 rows of its products i, and the first column of all.
   static __device__ int row(int i, int r) { return warp() % 2 * (SIZE / 4) + 8 * i + r % 8 + r / 8 * (SIZE / 2); }
-  static __device__ int column(int j) { return warp() / 2 * (8 * ACROSS) + 8 * j; }
+  static __device__ int column() { return warp() / 2 * (8 * ACROSS); }
 
   // Products of eight k; `left` and `right` lead to what the lane takes of the first.
   static __device__ void multiply(const Stage &stage, int left, int right, Sums &sum) {
@@ -205,7 +198,7 @@ template <int SIZE> struct TensorTile {
     __syncthreads();
     int g = lane() / 4, t = lane() % 4, now = 0;
     int left = row(0, g) * (2 * BK) + Left<SIZE>::place(g, 2 * t);
-    int right = (column(0) + g) * BK + Right<SIZE>::place(g, 2 * t);
+    int right = (column() + g) * BK + Right<SIZE>::place(g, 2 * t);
     keep(left);
     keep(right);
     for (int k = first; k < last; k += BK, now ^= 1) {
@@ -225,7 +218,7 @@ template <int SIZE> struct TensorTile {
   template <class C> static __device__ void store(Stages &stages, const Sums &sum, C c, int rows, int columns) {
     float *patch = (float *)stages + warp() * (16 * LENGTH);
     bool packed = c.packed();
-    int n = blockIdx.x * SIZE + column(0) + (packed ? lane() % 8 * 4 : lane());
+    int n = blockIdx.x * SIZE + column() + (packed ? lane() % 8 * 4 : lane());
     if (n < columns) c.column(n);
     else rows = 0;
 #pragma unroll
