@@ -20,6 +20,7 @@ import sys
 import time
 import tomllib
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 from battery import Item, Line, by_line, items_of, measured, only_python
@@ -101,6 +102,9 @@ def score_of(mutants: list[Mutant], tests: list[str], examples: int, jobs: int) 
     """The score, found by so many processes."""
     from vector_killing import run_apart, trials, unsound  # imports Numba
 
+    for path in {mutant.path for mutant in mutants}:  # some are imported when they are first called, in a child
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        import_module(name.removeprefix("kernels.").removesuffix(".__init__"))
     apart, within = ([m for m in mutants if m.id.startswith(WRITING) is wanted] for wanted in (True, False))
     compiled = trials({str(mutant.path) for mutant in apart}) if apart else []
     table = battery({str(mutant.path) for mutant in within}, tests, examples, jobs) if within else {}

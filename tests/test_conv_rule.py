@@ -124,6 +124,14 @@ def test_depthwise_turns_eight_channels_or_more_in_short_rows_or_of_wide_steps(t
 
     assert [by(8, 23), by(8, 24), by(7, 23), by(8, 23, 16)] == ["depthwise", "planes", "planes", "planes"]
     assert [by(8, 60), by(8, 60, stride=2), by(7, 60, stride=2)] == ["planes", "depthwise", "planes"]
+    unpadded = chosen((8, 40, 24), 8, 3, groups=8)[turn]
+    assert unpadded == ("depthwise" if turn == FORWARD else "planes"), "the results' rows count: 22 pixels, or 24"
+
+
+def test_few_channels_are_those_of_the_result() -> None:
+    """Of eight channels the images would fill vectors, of three the pixels have to."""
+    assert kernels.conv2d_choices((64, 8, 14, 14), 3, 3)[FORWARD].algorithm == "planes"
+    assert kernels.conv2d_choices((64, 3, 14, 14), 8, 3)[INPUT_GRAD].algorithm == "planes"
 
 
 @pytest.mark.parametrize(("size", "wanted"), [(4, True), (3, True), (2, False), (5, False), (6, True), (7, True)])
@@ -202,3 +210,16 @@ def test_what_the_rule_says_is_called(
     rule.input_grad(dy, weight, shape[1:], window, groups, None, False)
     rule.weight_grad(dy, x, window, groups)
     assert called == chosen(shape, out, kernel, dtype, channels_last=last, **geometry)
+
+
+def test_the_rule_is_told_the_whole_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An image of 16 channels and one of 8 are too many numbers to turn a block of them."""
+    called: list[str] = []
+    for table in (rule.FORWARD, rule.INPUT_GRAD):
+        for name in table:
+            monkeypatch.setitem(table, name, lambda *args, name=name: called.append(name))
+    many, few = (np.zeros((16, channels, 14, 14), np.float32) for channels in (16, 8))
+    window = conv_window((3, 3), 1, 1, 1)
+    rule.conv2d(many, np.zeros((8, 16, 3, 3), np.float32), None, window, 1, False)
+    rule.input_grad(many, np.zeros((16, 8, 3, 3), np.float32), few.shape[2:], window, 1, None, False)
+    assert called == ["planes", "planes"]

@@ -12,6 +12,7 @@ X, DY = numbers(2, 6, 7, 9), numbers(2, 24, 5, 8)
 WEIGHT, DEPTH = numbers(24, 6, 3, 2), numbers(6, 1, 3, 2)
 PRODUCTS = 2 * 24 * 6 * 3 * 2 * 5 * 8  # of all outputs
 SWEPT = 2 * 24 * 6 * 3 * 2 * 7 * 9  # of all inputs, whose sweep reads beside dy, too
+NARROW = numbers(40, 9)  # rows whose numbers go into two sums and a result
 COUNTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any], int, int]] = [
     ("conv2d", "direct", (X, WEIGHT), {}, PRODUCTS, 2),
     ("conv2d", "planes", (X, WEIGHT), {}, PRODUCTS, 2),
@@ -32,6 +33,8 @@ COUNTED: list[tuple[str, str, tuple[Any, ...], dict[str, Any], int, int]] = [
     ("linear_weight_grad", "cpu", (numbers(40, 600), numbers(40, 700)), {}, 40 * 600 * 700, 600),
     ("channel_sum", "cpu", (X,), {}, X.size, 2),
     ("channel_sum", "cpu", (numbers(100, 50),), {}, 5000, 1),
+    ("normalize", "cpu", (NARROW, (1,), 1e-5, None, None), {}, 4 * NARROW.size, 40),
+    ("normalize_grad", "cpu", (NARROW, NARROW, NARROW[:, :1], (1,)), {}, 4 * NARROW.size, 40),
 ]
 
 
