@@ -102,9 +102,6 @@ def score_of(mutants: list[Mutant], tests: list[str], examples: int, jobs: int) 
     """The score, found by so many processes."""
     from vector_killing import run_apart, trials, unsound  # imports Numba
 
-    for path in {mutant.path for mutant in mutants}:  # some are imported when they are first called, in a child
-        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-        import_module(name.removeprefix("kernels.").removesuffix(".__init__"))
     apart, within = ([m for m in mutants if m.id.startswith(WRITING) is wanted] for wanted in (True, False))
     compiled = trials({str(mutant.path) for mutant in apart}) if apart else []
     table = battery({str(mutant.path) for mutant in within}, tests, examples, jobs) if within else {}
@@ -118,6 +115,9 @@ def score_of(mutants: list[Mutant], tests: list[str], examples: int, jobs: int) 
 def battery(paths: set[str], tests: list[str], examples: int, jobs: int) -> dict[Line, list[Item]]:
     """The table of items by line, made anew from the unmutated code; all tests, or those whose name holds a word."""
     only_python()
+    for path in paths:  # some modules are imported when they are first called, in a child, and would have no mutants
+        name = ".".join(Path(path).relative_to(ROOT).with_suffix("").parts)
+        import_module(name.removeprefix("kernels.").removesuffix(".__init__"))
     items = [*items_of(examples=examples, words=tests), *frozen_kernels(examples, words=tests)]
     good = measured(items, paths, jobs)
     seconds = sum(item.seconds for item in good)
