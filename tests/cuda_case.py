@@ -63,14 +63,17 @@ class Case(NamedTuple):
 
 @contextmanager
 def limits(enough: int, piece: int, blocks: int) -> Iterator[None]:
-    """Threads that are enough for large tiles, numbers that are worth a piece of a cell, enough depthwise blocks."""
-    before = tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS
-    tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS = enough, piece, blocks
+    """Threads that are enough for large tiles, numbers that are worth a piece of a cell, enough depthwise blocks.
+
+    Of rows that share weights by place, blocks do several.
+    """
+    before = tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS, normalize_cuda.ROWS_BLOCKS
+    tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS, normalize_cuda.ROWS_BLOCKS = enough, piece, blocks, 2
     normalize_cuda.plan.cache_clear()
     try:
         yield
     finally:
-        tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS = before
+        tiles.ENOUGH, normalize_cuda.LEAST, depthwise_cuda.BLOCKS, normalize_cuda.ROWS_BLOCKS = before
         normalize_cuda.plan.cache_clear()
 
 

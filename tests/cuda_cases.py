@@ -27,15 +27,16 @@ def elementwise() -> list[Case]:
 # For each group of threads, and beyond its registers; the first array and its 36 targets end at a multiple of 16 bytes,
 # where a read of a number behind them is seen.
 ROWS = (36, 29), (9, 70), (2, 700), (2, 1100), (2, 4200)
+LINES = (2, 5, 137), (2, 23, 21), (3, 50, 2), (3, 71, 2)
 
 
 def softmaxes() -> list[Case]:
     banned = normal(3, 70)
     banned[1, ::3] = -np.inf
     cases = [Case("softmax", (banned,)), *(Case("softmax", (20 * normal(*shape),)) for shape in ROWS)]
-    cases += [Case("softmax", (20 * normal(2, 5, 137),), {"axis": 1})]
+    cases += [Case("softmax", (20 * normal(*shape),), {"axis": 1}) for shape in LINES]
     cases += [Case("softmax_grad", (normal(*shape), normal(*shape)), {"axis": 1}) for shape in ROWS]
-    cases += [Case("softmax_grad", (normal(2, 5, 137), normal(2, 5, 137)), {"axis": 1})]
+    cases += [Case("softmax_grad", (normal(*shape), normal(*shape)), {"axis": 1}) for shape in LINES]
     for shape, smoothing in (((9, 10), 0.0), *((shape, 0.1) for shape in ROWS)):
         scores, target = 5 * normal(*shape), rng.integers(0, shape[1], shape[0])
         target[:2] = 0, shape[1] - 1
@@ -141,6 +142,8 @@ NORMS: list[tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...] | None]] = [
     ((9, 2, 31, 31), (0, 2, 3), (1, 2, 1, 1)),
     # rows for each group of threads: layer norm in shares, group norm, instance norm; and one row too long
     ((150, 45), (1,), (1, 45)),
+    ((20, 100), (1,), (1, 100)),
+    ((5, 700), (1,), (1, 700)),
     ((5, 4, 11, 13), (2, 3), (1, 4, 1, 1)),
     ((3, 2, 4, 8, 11), (2, 3, 4), (1, 2, 4, 1, 1)),
     ((2, 300), (1,), None),

@@ -17,6 +17,8 @@ def products() -> list[Case]:
         (600, 11, 9, False),
         (1, 1, 1, False),
         (12, 80, 40, False),
+        (20, 70, 30, False),
+        (20, 11, 30, True),
     )
     for n, i, o, large in sizes:
         x, w, dy = normal(n, i), normal(o, i), normal(n, o)
@@ -51,6 +53,9 @@ def convolutions() -> list[Case]:
         *trio(2, 4, (18, 17), 6, (2, 2), groups=2),  # a weight gradient in parts
         *trio(2, 36, (8, 8), 40, (3, 3), padding=1),  # results 16 bytes at a time, and sums in parts
         *trio(1, 12, (9, 8), 12, (4, 4)),
+        *trio(2, 20, (9, 8), 24, (3, 2), padding=1),  # narrow tiles, and the wide ones in their place
+        *trio(1, 20, (6, 7), 24, (2, 2), large=True),
+        *trio(1, 8, (6, 7), 9, (2, 2)),
         Case("conv2d", (normal(2, 40, 5, 4), normal(6, 40, 2, 2), normal(6)), {"relu": True}),
         Case("conv2d", (infinite, np.ones((3, 2, 2, 2)))),
         # Rows of results of which 16 bytes are not together, and are cut by the end of an image.

@@ -87,16 +87,25 @@ template <class T, class I> __global__ void scatter(const T *__restrict__ y, con
   if (threadIdx.x == 0) again = stray = 0;
   __syncthreads();
   bool seen = false;
-  for (int i = threadIdx.x; i < here * outputs; i += THREADS) {
-    I at = index[i];
-    int plane = i / outputs;
-    if (at < 0 || at >= cells) {
-      atomicOr(&stray, 1u << plane);
-      continue;
+  for (int begin = threadIdx.x; begin < here * outputs; begin += BATCH * THREADS) {
+    I at[BATCH];
+    for (int j = 0; j < BATCH; j++) {
+      int i = begin + j * THREADS;
+      if (i >= here * outputs) break;
+      at[j] = index[i];
     }
-    int won_before = exchange(last, plane * cells + (int)at, i);
-    before[i] = (unsigned short)won_before;
-    seen |= won_before != NONE;
+    for (int j = 0; j < BATCH; j++) {
+      int i = begin + j * THREADS;
+      if (i >= here * outputs) break;
+      int plane = i / outputs;
+      if (at[j] < 0 || at[j] >= cells) {
+        atomicOr(&stray, 1u << plane);
+        continue;
+      }
+      int won_before = exchange(last, plane * cells + (int)at[j], i);
+      before[i] = (unsigned short)won_before;
+      seen |= won_before != NONE;
+    }
   }
   if (seen) atomicOr(&again, 1u);
   __syncthreads();

@@ -12,13 +12,15 @@ from scratchnn_kernels.cuda import Source, contiguous, empty, or_none, rows
 FORWARD = Source(__file__, "normalize.cu", ("moments<{T}>", "scale<{T}>", *rows.names("normalize_rows")))
 GRAD_KERNELS = ("grad_sums", "grad", "cells_affine", "affine_sums", "affine_columns", "sum_parts")
 BACKWARD = Source(
-    __file__, "normalize_grad.cu", (*(f"{name}<{{T}}>" for name in GRAD_KERNELS), *rows.names("grad_rows"))
+    __file__, "normalize_grad.cu",
+    (*(f"{name}<{{T}}>" for name in GRAD_KERNELS), *rows.names("grad_rows", "grad_rows_by_place", groups=rows.PAIRS)),
 )  # fmt: skip
 DIVISOR = np.dtype([("divisor", np.int32), ("multiplier", np.uint32), ("shift", np.uint32)])
 LAYOUT = np.dtype([("outer", np.int32), ("cells", DIVISOR), ("inner", DIVISOR)])
 AFFINE = np.dtype([(name, DIVISOR) for name in ("cell_run", "cell_count", "inner_run", "inner_count")])
 BLOCKS, LEAST = 2048, 4096  # blocks that keep the GPU busy, and numbers that are worth one
 PARTS = 256  # of a sum at most: adding them takes time too
+ROWS_BLOCKS = 528  # at most, where each makes a part: four for each multiprocessor of an H100
 Shape = tuple[int, ...]
 
 
@@ -45,6 +47,12 @@ class Plan(NamedTuple):
     def one_weight(self) -> bool:
         """Whether all numbers of a cell have the same weight."""
         return self.affine[3] == 1
+
+    @property
+    def by_place(self) -> bool:
+        """Whether each place of a short cell has a weight, the same in all cells."""
+        _, count, run, inner_count = self.affine
+        return self.short and count == run == 1 < inner_count == self.inner
 
 
 @lru_cache(maxsize=256)
@@ -114,24 +122,34 @@ def backward(
     centred: bool,
 ) -> tuple[Array, Array]:  # fmt: skip
     """dx = P(weight dy), and sums for affine_backward; x holds x^ itself where inv_std is None."""
-    dx, sums = empty(dy.shape, dy), empty((*plan.blocks, 2), dy)
-    given = (contiguous(dy), contiguous(x), or_none(mean), or_none(inv_std))
-    weight = or_none(weight)
-    if plan.short:
-        results = (sums if plan.one_weight else None, dx, plan.repeats, centred)
-        rows.launch(BACKWARD, "grad_rows", plan.cells, plan.inner, *given, contiguous(s), weight, *results)
+    dx, given = empty(dy.shape, dy), (contiguous(dy), contiguous(x), or_none(mean), or_none(inv_std))
+    s, weight = contiguous(s), or_none(weight)
+    if plan.by_place:
+        sums = empty((rows.blocks(plan.cells, plan.inner, ROWS_BLOCKS, rows.PAIRS), 2, plan.inner), dy)
+        _rows("grad_rows_by_place", plan, *given, s, weight, sums, dx, plan.repeats, centred, most=ROWS_BLOCKS)
+    elif plan.short:
+        sums = empty((*plan.blocks, 2), dy)
+        asked = sums if plan.one_weight else None
+        _rows("grad_rows", plan, *given, s, weight, asked, dx, plan.repeats, centred)
     else:
+        sums = empty((*plan.blocks, 2), dy)
         layout = (plan.layout, plan.repeats)
         BACKWARD.launch("grad_sums<{T}>", plan.blocks, (256,), *given, weight, sums, *layout)
-        how = (*layout, centred)
-        BACKWARD.launch("grad<{T}>", plan.blocks, (256,), *given, contiguous(s), weight, sums, dx, *how)
+        BACKWARD.launch("grad<{T}>", plan.blocks, (256,), *given, s, weight, sums, dx, *layout, centred)
     return dx, sums
+
+
+def _rows(kernel: str, plan: Plan, *args: object, most: int | None = None) -> None:
+    rows.launch(BACKWARD, kernel, plan.cells, plan.inner, *args, most=most, groups=rows.PAIRS)
 
 
 def affine_backward(
     dy: Array, x: Array, plan: Plan, mean: Array | None, inv_std: Array, weight: Array, sums: Array
 ) -> tuple[Array, Array]:
     """(dweight, dbias) in the weight's shape; `sums` are backward's."""
+    if plan.by_place:
+        dweight, dbias = BACKWARD.added(sums)
+        return dweight.reshape(weight.shape), dbias.reshape(weight.shape)
     if plan.one_weight:
         dweight, dbias = empty(weight.shape, dy), empty(weight.shape, dy)
         rest = (plan.repeats, plan.cells, sums.shape[1])

@@ -74,23 +74,82 @@ template <class T> __global__ void grad(const T *dy, const T *x, const T *mean, 
   }
 }
 
-// Sums and dx of a row; the sums are stored where they are asked for.
-template <class T, int WIDTH> __global__ void grad_rows(const T *dy, const T *x, const T *mean, const T *inv_std,
-                                                        const T *s, const T *weight, T *sums, T *dx, Affine a,
-                                                        int centred, int rows, int length) {
-  int row = row_of_group(), known = min(row, rows - 1);
-  Row<T, WIDTH> slope(dy, row, rows, length), in(x, row, rows, length);
-  Slopes<T> cell(mean, inv_std, weight, a, known);
-  Sums<T> all;
-  in.each([&](int k, int i) { all.add(cell.g(slope(k, i), i), cell.hat(in(k, i))); });
-  all = all.template gathered<WIDTH>();
+// The gradient of rows that registers hold whole; g(cell, k, dy) weighs a thread's k-th number of a row, and use(k, dy,
+// x^) is called for it. Returns the row's sums.
+template <class T, int WIDTH> struct RowGrad {
+  const T *dy, *x, *mean, *inv_std, *s, *weight;
+  T *dx;
+  const Affine &a;
+  int centred, rows, length;
+
+  template <class G, class Use> __device__ Sums<T> of(int row, G g, Use use) const {
+    int known = min(row, rows - 1);
+    Slopes<T> cell(mean, inv_std, weight, a, known);
+    Row<T, WIDTH> slope(dy, row, rows, length), in(x, row, rows, length);
+    in.map([&](int, T number) { return cell.hat(number); });
+    in.each([&](int k, int i) { use(k, slope(k, i), in(k, i)); });
+    slope.map([&](int k, T number) { return g(cell, k, number); });
+    Sums<T> all;
+    in.each([&](int k, int i) { all.add(slope(k, i), in(k, i)); });
+    all = all.template gathered<WIDTH>();
+    T g_mean = centred ? all.sum / T(length) : T(0), correlation = all.product / T(length);
+    T factor = factor_of(s, weight, a, known), *out = dx + in.first;
+    in.each([&](int k, int i) { out[i] = factor * (slope(k, i) - g_mean - in(k, i) * correlation); });
+    return all;
+  }
+};
+
+// The sums are stored where they are asked for.
+template <class T, int WIDTH>
+__global__ void __launch_bounds__(ROW_THREADS<WIDTH>, room_for_rows<T, WIDTH>(1280))
+grad_rows(const T *dy, const T *x, const T *mean, const T *inv_std, const T *s, const T *weight, T *sums, T *dx,
+          Affine a, int centred, int rows, int length) {
+  int row = row_of_group();
+  RowGrad<T, WIDTH> grad{dy, x, mean, inv_std, s, weight, dx, a, centred, rows, length};
+  auto g = [&](const Slopes<T> &cell, int k, T slope) {
+    return cell.g(slope, min((int)threadIdx.x + k * WIDTH, length - 1));
+  };
+  Sums<T> all = grad.of(row, g, [](int, T, T) {});
   if (sums && threadIdx.x == 0 && row < rows) ((Sums<T> *)sums)[row] = all;
-  T g_mean = centred ? all.sum / T(length) : T(0), correlation = all.product / T(length);
-  T factor = factor_of(s, weight, a, known);
-  dx += row * length;
-  in.each([&](int k, int i) {
-    dx[i] = factor * (cell.g(slope(k, i), i) - g_mean - cell.hat(in(k, i)) * correlation);
-  });
+}
+
+// Where each place of a row has a weight: a block does several rows, and sums on the way what the weights need, parts
+// [gridDim.x, 2, length] of dweight and dbias.
+template <class T, int WIDTH>
+__global__ void __launch_bounds__(ROW_THREADS<WIDTH>, room_for_rows<T, WIDTH>(1024))
+grad_rows_by_place(const T *dy, const T *x, const T *mean, const T *inv_std, const T *s, const T *weight, T *part,
+                   T *dx, Affine a, int centred, int rows, int length) {
+  constexpr int COUNT = Row<T, WIDTH>::COUNT, GROUPS = WIDTH > 32 ? 1 : 256 / WIDTH, PLACES = COUNT * WIDTH;
+  RowGrad<T, WIDTH> grad{dy, x, mean, inv_std, s, weight, dx, a, centred, rows, length};
+  Row<T, WIDTH> weights(weight, 0, 1, length);
+  Sums<T> own[COUNT];
+  for (int first = blockIdx.x * GROUPS; first < rows; first += gridDim.x * GROUPS)
+    grad.of(
+        first + threadIdx.y, [&](const Slopes<T> &, int k, T slope) { return weights.held[k] * slope; },
+        [&](int k, T slope, T hat) {
+          if (k < COUNT) own[k].add(slope, hat);
+        });
+  part += blockIdx.x * 2 * length;
+  if constexpr (GROUPS == 1) {
+#pragma unroll
+    for (int k = 0; k < COUNT; k++) {
+      int i = threadIdx.x + k * WIDTH;
+      if (i >= length) break;
+      part[i] = own[k].product;
+      part[length + i] = own[k].sum;
+    }
+  } else {
+    __shared__ Sums<T> of_groups[GROUPS][PLACES];
+#pragma unroll
+    for (int k = 0; k < COUNT; k++) of_groups[threadIdx.y][threadIdx.x + k * WIDTH] = own[k];
+    __syncthreads();
+    for (int i = threadIdx.y * WIDTH + threadIdx.x; i < length; i += 256) {
+      Sums<T> all;
+      for (int group = 0; group < GROUPS; group++) all.add(of_groups[group][i]);
+      part[i] = all.product;
+      part[length + i] = all.sum;
+    }
+  }
 }
 
 // Number i of those that belong to weight `which` of `count`, each of which has runs of this length.

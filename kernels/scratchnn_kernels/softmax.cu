@@ -1,5 +1,5 @@
-// Softmax, its gradient and the cross-entropy. An axis lies in memory as [outer, length, inner]: with inner = 1 its
-// lines are rows, and a group of WIDTH threads does one; else a thread does a line, and neighbours read neighbours.
+// Softmax, its gradient and the cross-entropy: a group of WIDTH threads does a row. The axis lies in memory as
+// [outer, length, inner].
 #include "row.cuh"
 
 template <class T, int WIDTH> __device__ T largest(const Row<T, WIDTH> &x) {
@@ -13,46 +13,43 @@ template <class T, int WIDTH> struct Powers {
   Row<T, WIDTH> row;
   T top;
   __device__ Powers(const Row<T, WIDTH> &x, T largest) : row(x), top(largest) {
-    row.map([&](T number) { return exp(number - top); });
+    row.map([&](int, T number) { return exp(number - top); });
   }
-  __device__ T operator()(int k, int i) const { return k < row.COUNT ? row.held[k] : exp(row.memory[i] - top); }
+  __device__ T operator()(int k, int i) const { return k < row.COUNT ? row.held[k] : exp(row(k, i) - top); }
 };
 
+template <class T, int WIDTH> __device__ void forward(const Row<T, WIDTH> &x, T *y) {
+  Powers<T, WIDTH> powers(x, largest(x));
+  T factor = 1 / x.sum(powers);
+  y += x.first;
+  x.each([&](int k, int i) { y[x.at(i)] = powers(k, i) * factor; });
+}
+
+template <class T, int WIDTH> __device__ void backward(const Row<T, WIDTH> &dy, const Row<T, WIDTH> &y, T *dx) {
+  T mean = y.sum([&](int k, int i) { return y(k, i) * dy(k, i); });
+  dx += y.first;
+  y.each([&](int k, int i) { dx[y.at(i)] = y(k, i) * (dy(k, i) - mean); });
+}
+
 template <class T, int WIDTH> __global__ void softmax_rows(const T *x, T *y, int rows, int length) {
+  forward(Row<T, WIDTH>(x, row_of_group(), rows, length), y);
+}
+
+template <class T, int WIDTH> __global__ void softmax_lines(const T *x, T *y, int inner, int rows, int length) {
+  forward(Row<T, WIDTH>(x, row_of_group(), rows, length, inner), y);
+}
+
+template <class T, int WIDTH>
+__global__ void __launch_bounds__(ROW_THREADS<WIDTH>, room_for_rows<T, WIDTH>(1536))
+softmax_grad_rows(const T *dy, const T *y, T *dx, int rows, int length) {
   int row = row_of_group();
-  Row<T, WIDTH> in(x, row, rows, length);
-  Powers<T, WIDTH> powers(in, largest(in));
-  T factor = 1 / in.sum(powers);
-  y += row * length;
-  in.each([&](int k, int i) { y[i] = powers(k, i) * factor; });
+  backward(Row<T, WIDTH>(dy, row, rows, length), Row<T, WIDTH>(y, row, rows, length), dx);
 }
 
-template <class T, int WIDTH> __global__ void softmax_grad_rows(const T *dy, const T *y, T *dx, int rows, int length) {
+template <class T, int WIDTH> __global__ void softmax_grad_lines(const T *dy, const T *y, T *dx, int inner, int rows,
+                                                                 int length) {
   int row = row_of_group();
-  Row<T, WIDTH> slope(dy, row, rows, length), chance(y, row, rows, length);
-  T mean = chance.sum([&](int k, int i) { return chance(k, i) * slope(k, i); });
-  dx += row * length;
-  chance.each([&](int k, int i) { dx[i] = chance(k, i) * (slope(k, i) - mean); });
-}
-
-template <class T> __global__ void softmax_lines(const T *x, T *y, int lines, int length, int inner) {
-  int line = thread_of_grid();
-  if (line >= lines) return;
-  int first = line / inner * length * inner + line % inner, end = first + length * inner;
-  T top = T(-INFINITY), total = 0;
-  for (int i = first; i < end; i += inner) top = Largest()(top, x[i]);
-  for (int i = first; i < end; i += inner) total += exp(x[i] - top);
-  for (int i = first; i < end; i += inner) y[i] = exp(x[i] - top) / total;
-}
-
-template <class T> __global__ void softmax_grad_lines(const T *dy, const T *y, T *dx, int lines, int length,
-                                                      int inner) {
-  int line = thread_of_grid();
-  if (line >= lines) return;
-  int first = line / inner * length * inner + line % inner, end = first + length * inner;
-  T mean = 0;
-  for (int i = first; i < end; i += inner) mean += y[i] * dy[i];
-  for (int i = first; i < end; i += inner) dx[i] = y[i] * (dy[i] - mean);
+  backward(Row<T, WIDTH>(dy, row, rows, length, inner), Row<T, WIDTH>(y, row, rows, length, inner), dx);
 }
 
 // A target that is no class makes its row NaN: to refuse it, the host would have to wait for the device.
@@ -68,7 +65,7 @@ template <class T, int WIDTH> __global__ void cross_entropy(const T *z, const lo
   Powers<T, WIDTH> powers(in, top);
   T total = in.sum(powers), share = smoothing / T(classes), factor = 1 / total;
   T wrong = known ? T(0) : T(INFINITY) - T(INFINITY);
-  dz += row * classes;
+  dz += in.first;
   in.each([&](int k, int i) {
     dz[i] = powers(k, i) * factor - share - (i == right ? 1 - smoothing : T(0)) + wrong;
   });

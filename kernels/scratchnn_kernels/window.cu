@@ -128,18 +128,18 @@ template <class T> __global__ void resize(const T *x, T *y, Map<Resizing> m) {
   T above = T(1 - row.of_right), below = T(row.of_right), left = T(1 - column.of_right), right = T(column.of_right);
   int upper = row.left * m.width, lower = row.right * m.width;
   int corner[] = {upper + column.left, upper + column.right, lower + column.left, lower + column.right};
+  T weight[] = {above * left, above * right, below * left, below * right};
   for (Planes<PLANES> planes(m); planes.any(); planes.next()) {
     T value[PLANES][4];
 #pragma unroll
     for (int p = 0; p < PLANES; p++)
 #pragma unroll
       for (int c = 0; c < 4; c++) value[p][c] = x[planes.begin(p) + corner[c]];
-    T blended[PLANES];
+    T blended[PLANES] = {};
 #pragma unroll
-    for (int p = 0; p < PLANES; p++) {
-      const T *v = value[p];
-      blended[p] = above * (left * v[0] + right * v[1]) + below * (left * v[2] + right * v[3]);
-    }
+    for (int p = 0; p < PLANES; p++)
+#pragma unroll
+      for (int c = 0; c < 4; c++) blended[p] += weight[c] * value[p][c];
     planes.store(blended, y, cell);
   }
 }

@@ -118,14 +118,16 @@ depthwise_input_grad(const T *dy, const T *w, const T *bias, T *dx, Convolution 
 // Adds the products of a strip of dy, of whose rows `below` are left, with the cells of its windows.
 template <int K, int L, class T>
 __device__ void add_products(Reader<T, 1> dy, int below, Reader<T, L> window, int stride, T (&sum)[K][L]) {
-  T slope[ROWS][1], cells[L];
+  constexpr int AHEAD = 32 / L;  // rows of which the loads are in flight together
+  T slope[ROWS][1], cells[AHEAD][L];
   for (int r = 0; r < ROWS; r++) dy.read(slope[r], 1);
 #pragma unroll
   for (int r = 0; r < ROWS + K - 1; r++) {
-    window.read(cells, stride);
+    if (r % AHEAD == 0)
+      for (int ahead = 0; ahead < min(AHEAD, ROWS + K - 1 - r); ahead++) window.read(cells[ahead], stride);
     for (int k = max(0, r - ROWS + 1); k <= min(r, K - 1); k++)
       if (r - k < below)  // the zeros further down are no slopes: 0 * inf would be a NaN
-        for (int l = 0; l < L; l++) sum[k][l] += cells[l] * slope[r - k][0];
+        for (int l = 0; l < L; l++) sum[k][l] += cells[r % AHEAD][l] * slope[r - k][0];
   }
 }
 
@@ -150,10 +152,15 @@ depthwise_weight_grad(const T *dy, const T *x, T *part, Convolution g, int colum
       add_products(Reader<T, 1>(slopes, g.out_height, g.out_width, i, j), g.out_height - i, window, g.s, sum);
     }
   }
-  T *at = part + ((blockIdx.y * channels + o) * g.k + a) * g.l + b;
+  __shared__ T of_warps[8][K * L];
   for (int k = 0; k < K; k++)
     for (int l = 0; l < L; l++) {
-      T total = group_reduce<256, Sum>(sum[k][l]);
-      if (threadIdx.x == 0) at[k * g.l + l] = total;
+      T total = warp_reduce<Sum>(sum[k][l]);
+      if (threadIdx.x % 32 == 0) of_warps[threadIdx.x / 32][k * L + l] = total;
     }
+  __syncthreads();
+  if (threadIdx.x >= K * L) return;
+  T total = 0;
+  for (int warp = 0; warp < 8; warp++) total += of_warps[warp][threadIdx.x];
+  part[((blockIdx.y * channels + o) * g.k + a + threadIdx.x / L) * g.l + b + threadIdx.x % L] = total;
 }

@@ -20,7 +20,7 @@ HEADERS = Path(__file__).parent
 OPTIONS = ("-std=c++17",)
 NAMES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 THREADS = 256  # a block
-FEW, MANY = 4, 256  # parts of a sum that one thread may add, and eight
+ADDING = 1 << 18  # threads that keep a GPU busy with a sum
 MOST = 2**31 - 2**25  # numbers in an array: kernels count in int, and a grid may reach beyond the last one
 INCLUDE = re.compile(r'^#include "([^"]+)"\n', re.M)
 
@@ -115,7 +115,8 @@ class Source:
         if len(parts) == 1:
             return first
         total = empty(first.shape, parts)
-        shares = 1 if len(parts) <= FEW else 8 if len(parts) <= MANY else 32
+        shares = max(1, min(32, len(parts), ADDING // total.size))
+        shares = 1 << shares.bit_length() - 1
         block = (THREADS // shares, shares)
         self.launch("sum_parts<{T}>", (-(-total.size // block[0]),), block, parts, total, len(parts), total.size)
         return total

@@ -32,21 +32,23 @@ class Tile(NamedTuple):
 
 LARGE = Tile(128, 128, 8, 8, 8)
 MIDDLE = Tile(64, 64, 16, 8, 4)
-FLAT = (Tile(4, 128, 16, 4, 1), Tile(8, 128, 16, 8, 1), Tile(16, 128, 16, 4, 4), Tile(32, 128, 16, 8, 4))
+FLAT = (Tile(4, 128, 32, 4, 1), Tile(8, 128, 16, 8, 1), Tile(16, 128, 16, 4, 4), Tile(32, 128, 16, 8, 4))
+NARROW = Tile(32, 64, 16, 4, 4)  # in the place of the last, where that makes few blocks of many terms
 PRECISE = Tile(64, 64, 16, 4, 4)  # float64 has no registers for more
 
 
 def names(kernel: str) -> tuple[str, ...]:
     """The C++ expressions of a tiled kernel for all tiles."""
     singles = (f"{kernel}<float, {tile}>" for tile in (LARGE, MIDDLE))
-    return *singles, f"{kernel}<double, {PRECISE}>", *(f"{kernel}<{{T}}, {tile}>" for tile in FLAT)
+    return *singles, f"{kernel}<double, {PRECISE}>", *(f"{kernel}<{{T}}, {tile}>" for tile in (*FLAT, NARROW))
 
 
 def choose(rows: int, results: int, terms: int, like: Array) -> Tile:
     """The tile that the rows fill best; the large one only if there is work enough for its blocks."""
     for tile in FLAT:
         if rows <= tile.rows:
-            return tile
+            few = results // (tile.rows * tile.columns) * tile.threads < ENOUGH // 2
+            return NARROW if tile.rows == NARROW.rows and few and terms >= LEAST else tile
     if like.dtype != np.float32:
         return PRECISE
     blocks = results // (LARGE.rows * LARGE.columns) * max(1, terms // MUCH)
