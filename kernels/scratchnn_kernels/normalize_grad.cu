@@ -143,12 +143,12 @@ grad_rows_by_place(const T *dy, const T *x, const T *mean, const T *inv_std, con
 #pragma unroll
     for (int k = 0; k < COUNT; k++) of_groups[threadIdx.y][threadIdx.x + k * WIDTH] = own[k];
     __syncthreads();
-    for (int i = threadIdx.y * WIDTH + threadIdx.x; i < length; i += 256) {
-      Sums<T> all;
-      for (int group = 0; group < GROUPS; group++) all.add(of_groups[group][i]);
-      part[i] = all.product;
-      part[length + i] = all.sum;
-    }
+    int i = threadIdx.y * WIDTH + threadIdx.x;
+    if (i >= length) return;
+    Sums<T> all;
+    for (int group = 0; group < GROUPS; group++) all.add(of_groups[group][i]);
+    part[i] = all.product;
+    part[length + i] = all.sum;
   }
 }
 
