@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache, partial
+from inspect import isfunction
 from types import FrameType
 from typing import Any
 
@@ -123,9 +124,11 @@ def only_python() -> None:
         compiled = importlib.import_module(f"scratchnn_kernels.{module}")
         for name, intrinsic in intrinsics.items():
             before = getattr(compiled, name)
-            for user in [user for key, user in sys.modules.items() if key.startswith("scratchnn_kernels.")]:
-                if getattr(user, name, None) is before:
-                    setattr(user, name, intrinsic)
+            for user in [vars(each) for key, each in sys.modules.items() if key.startswith("scratchnn_kernels.")]:
+                # A kernel in parts has names of its own, see parted.py.
+                for names in [user, *(made.__globals__ for made in user.values() if isfunction(made))]:
+                    if names.get(name) is before:
+                        names[name] = intrinsic
 
 
 def items_of(names: Sequence[str] = MODULES, examples: int = 5, words: Sequence[str] = ()) -> list[Item]:

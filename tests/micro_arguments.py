@@ -10,8 +10,9 @@ from plain_memory import Place
 from scratchnn_kernels.conv2d.winograd_transform import KINDS, POINTS
 from scratchnn_kernels.depthwise_planes import RUNS, SUMS, TAPS
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS
-from scratchnn_kernels.tile import ROWS, TILE_BYTES, VECTOR_BYTES
+from scratchnn_kernels.tile import ROWS, TILE_BYTES
 from scratchnn_kernels.transpose import STEPS
+from scratchnn_kernels.vector_code import VECTOR_BYTES
 
 Args = list[Any]
 

@@ -43,10 +43,10 @@ KERNELS = (
     "conv2d/winograd_transform", "conv2d/winograd_weight_loops", "conv_transpose2d", "depthwise_channels",
     "depthwise_planes", "device", "dispatch", "dot_tile", "elementwise", "elementwise_loops", "elementwise_threaded",
     "gelu", "gemm", "gemm_loops", "geometry", "linear", "losses", "losses_loops", "max_pool2d", "max_pool_cpu",
-    "max_pool_loops", "max_pool_threaded", "max_pool_vectors", "memory", "normalize", "normalize_cells",
-    "normalize_cells_threaded", "normalize_cpu", "normalize_runs", "normalize_runs_threaded", "pad2d", "parted",
-    "resize2d", "resize_loops", "rows_cpu", "softmax", "threads", "tile", "topk", "topk_cpu", "transpose", "update",
-    "update_cpu", "vector_bits", "vector_math", "window_cpu", "window_loops", "window_vectors",
+    "max_pool_loops", "max_pool_vectors", "memory", "normalize", "normalize_cells", "normalize_cells_threaded",
+    "normalize_cpu", "normalize_runs", "normalize_runs_threaded", "pad2d", "parted", "resize2d", "resize_loops",
+    "rows_cpu", "softmax", "threads", "tile", "topk", "topk_cpu", "transpose", "update",
+    "update_cpu", "vector_bits", "vector_code", "vector_math", "window_cpu", "window_loops", "window_vectors",
 )  # fmt: skip
 LAYERS = (
     "activations", "batch_norm", "containers", "conv2d", "conv_transpose2d", "dropout", "embedding", "hessian",
@@ -58,16 +58,18 @@ ELSEWHERE = (  # CUDA, which `mutate_cuda.py` scores
     "kernels/normalize:_affine_grad_cuda:",
     # how Numba compiles, and what asks for memory before it is used: they change no number
     "kernels/conv2d/winograd_loops:ahead_of:", "kernels/conv2d/winograd_loops:fetch:",
-    "kernels/conv2d/winograd_transform:prefetch", "kernels/tile:_Code.prefetch:", "kernels/tile:_vector_bytes:",
-    "kernels/vector_bits:compiled:",
-    "kernels/vector_bits:summing:", "kernels/vector_bits:threaded:", "kernels/vector_bits:wide",
+    "kernels/conv2d/winograd_transform:prefetch", "kernels/parted:packed", "kernels/parted:enter",
+    "kernels/vector_bits:compiled:", "kernels/vector_bits:summing:",
+    "kernels/vector_bits:threaded:", "kernels/vector_bits:wide", "kernels/vector_code:Code.prefetch:",
+    "kernels/vector_code:_vector_bytes:",
 )  # fmt: skip
 WRITING = (  # LLVM code, of which plain_intrinsics.py says in Python what it computes
     "kernels/avg_pool_vectors:_", "kernels/channel_sum_loops:sum_run", "kernels/column_vectors:",
     "kernels/conv2d/winograd_transform:", "kernels/depthwise_channels:", "kernels/depthwise_planes:",
     "kernels/dot_tile:", "kernels/max_pool_vectors:_Winners", "kernels/max_pool_vectors:_pick",
     "kernels/max_pool_vectors:_put", "kernels/tile:", "kernels/transpose:_", "kernels/transpose:collect:",
-    "kernels/transpose:take_run:", "kernels/transpose:weave:", "kernels/vector_bits:", "kernels/window_vectors:",
+    "kernels/transpose:take_run:", "kernels/transpose:weave:", "kernels/vector_bits:", "kernels/vector_code:",
+    "kernels/window_vectors:",
 )  # fmt: skip
 MEMORY = 4 << 30  # bytes more than now; a fault in a shape asks for everything
 

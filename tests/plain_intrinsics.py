@@ -110,8 +110,17 @@ def to_fixed_tuple(array: Any, length: int) -> tuple[int, ...]:
     return tuple(array.tolist())
 
 
+def packed(kernel: Any, arguments: tuple[Any, ...]) -> Any:
+    return kernel, arguments
+
+
+def enter(entry: Any, place: tuple[Any, ...], part: int, parts: int) -> None:
+    entry(*place, part, parts)
+
+
 # In an order in which no module is imported before those that it takes intrinsics from.
 OF_MODULE: dict[str, dict[str, Callable[..., Any]]] = {
+    "parted": {"packed": packed, "enter": enter},  # which kernels hold, so it comes before them
     "vector_bits": {
         "constant": constant, "fma": fma, "polynomial": polynomial, "power_of_two": power_of_two,
         "with_sign": with_sign, "ordered": ordered, "from_ordered": from_ordered, "plus_one_if": plus_one_if,

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from plain_memory import Place
-from scratchnn_kernels.tile import ROWS, TILE_BYTES, VECTOR_BYTES
+from scratchnn_kernels.tile import ROWS, TILE_BYTES
+from scratchnn_kernels.vector_code import VECTOR_BYTES
 
 
 def _between(name: str, value: Any, least: int, most: Any = None) -> None:

@@ -138,19 +138,3 @@ def test_a_loop_is_compiled_at_its_first_call_and_once(monkeypatch: pytest.Monke
     assert lazy(1, 2) == lazy(1, b=2) == lazy(b=2, a=1) == ("compiled", 12)
     (options,) = compilations
     assert options["error_model"] == "numpy", "1 / 0 is inf in a loop as it is in NumPy"
-
-
-def test_a_loop_over_parts_has_a_version_for_one() -> None:
-    """They must not share a file of Numba's cache, which knows a function by its name and its arguments."""
-    pytest.importorskip("numba")
-    from scratchnn_kernels import channel_sum_loops
-
-    kernel = channel_sum_loops.sum_planes
-    alone, together = kernel.__closure__[0].cell_contents, kernel.__closure__[2].cell_contents
-    assert together.targetoptions.get("parallel") and not alone.targetoptions.get("parallel")
-    assert alone._cache._impl.filename_base != together._cache._impl.filename_base
-    for parts in (1, 2):
-        sums = np.zeros((parts, 3))
-        kernel(np.arange(24.0), 2, 4, 3, sums.reshape(-1), parts)
-        assert sums.sum(0).tolist() == [60.0, 92.0, 124.0]
-    assert alone.signatures and together.signatures

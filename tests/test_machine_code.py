@@ -7,9 +7,9 @@ import numba
 import pytest
 from numba import types
 
-from scratchnn_kernels import depthwise_channels, depthwise_planes, dot_tile, tile
+from scratchnn_kernels import depthwise_channels, depthwise_planes, dot_tile, tile, vector_code
 
-REGISTER = {64: "zmm", 32: "ymm"}.get(tile.VECTOR_BYTES)
+REGISTER = {64: "zmm", 32: "ymm"}.get(vector_code.VECTOR_BYTES)
 pytestmark = pytest.mark.skipif(REGISTER is None, reason="this CPU has no fused multiply-add on vectors")
 
 KERNELS = {
@@ -25,7 +25,7 @@ KERNELS = {
 
 def assembly(kernel: Any, integers: int, number: Any) -> str:
     """Of the kernel compiled for this precision; anew, because Numba shows no code of what is called by address."""
-    fresh = numba.njit(error_model="numpy", nogil=True)(kernel)
+    fresh = numba.njit(error_model="numpy", nogil=True)(kernel.py_func)
     arguments = [types.intp] * integers + [number]
     if kernel is depthwise_planes.slide:
         arguments = [*arguments, types.intp, number]

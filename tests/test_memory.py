@@ -166,18 +166,11 @@ class Turning:
         self.asked: list[tuple[int, ...]] = []
 
     def channels_to_end(
-        self, x: Array, channels: int, pixels: int, y: Array, first: int, last: int, number: Any
+        self, parts: int, x: Array, channels: int, pixels: int, y: Array, blocks: int, number: Any
     ) -> None:  # fmt: skip
-        assert first == 0 and type(number) is x.dtype.type and number == 0
-        self.asked.append((last, 1))
+        assert type(number) is x.dtype.type and number == 0
+        self.asked.append((blocks, parts))
         y[:] = x.reshape(-1, channels, pixels).transpose(0, 2, 1).reshape(-1)
-
-    def channels_to_end_in_parts(
-        self, x: Array, channels: int, pixels: int, y: Array, blocks: int, parts: int, number: Any
-    ) -> None:  # fmt: skip
-        self.channels_to_end(x, channels, pixels, y, 0, blocks, number)
-        assert parts > 1
-        self.asked[-1] = blocks, parts
 
 
 def test_an_image_is_turned_by_blocks_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.parted import bounds
-from scratchnn_kernels.tile import I64
+from scratchnn_kernels.vector_code import I64
 from scratchnn_kernels.window_vectors import Windows, lanes, square
 
 jit: Any = njit(cache=True, error_model="numpy", nogil=True)

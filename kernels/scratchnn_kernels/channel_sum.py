@@ -40,9 +40,9 @@ def _cpu(x: Array) -> Array:
     sums = np.zeros((parts, c), x.dtype)
     if memory.channels_last(x):
         one, nowhere, steps, block = _row_of_ones(h * w, c, x.dtype)
-        loops.sum_pixels(x.transpose(0, 2, 3, 1).reshape(-1), n, c, one, nowhere, steps, block, sums.reshape(-1), parts)
+        loops.sum_pixels(parts, x.transpose(0, 2, 3, 1).reshape(-1), n, c, one, nowhere, steps, block, sums.reshape(-1))
     else:
-        loops.sum_planes(np.ascontiguousarray(x).reshape(-1), n, h * w, c, sums.reshape(-1), parts)
+        loops.sum_planes(parts, np.ascontiguousarray(x).reshape(-1), n, h * w, c, sums.reshape(-1))
     total: Array = sums[0] if parts == 1 else sums.sum(0)
     return total
 

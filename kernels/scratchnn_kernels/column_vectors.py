@@ -13,13 +13,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from scratchnn_kernels.tile import I64, _Code
+from scratchnn_kernels.vector_code import I64, Code
 
 VECTORS = 4  # of columns at a time: neighbours in memory, and with two sums and a factor each they fit the registers
 Places = list[Any]  # one for each vector of columns
 
 
-class _Columns(_Code):
+class _Columns(Code):
     """A function under construction that works down the rows of some vectors of columns."""
 
     def sweep(self, width: Any, body: Callable[[Any, list[Any]], None]) -> None:

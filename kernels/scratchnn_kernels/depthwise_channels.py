@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 from scratchnn_kernels.depthwise_planes import RUNS, SUMS, TAPS
 from scratchnn_kernels.dot_tile import _loop
 from scratchnn_kernels.linked import linked
-from scratchnn_kernels.tile import I64, VECTOR_BYTES, _Code
+from scratchnn_kernels.vector_code import I64, VECTOR_BYTES, Code
 
 MANY = 2 * SUMS if VECTOR_BYTES == 64 else SUMS  # pixels that `glide` works on together; its sums fit the registers
 PIXELS = 16  # whose channels all get their turn, while they are in the L1 cache, before `reap` goes on to the next
@@ -30,7 +30,7 @@ def _glide(
     """MANY pixels at a time, the last ones once more where they are fewer; SUMS, or one, in a shorter row."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, floor)
+        code = Code(builder, floor)
         pixels, channels, w, x, x_step, offsets, run, steps, init, out, out_step, floor_ = args
         least, stride = code.spread(floor_), builder.mul(x_step, I64(code.bytes))
 
@@ -114,7 +114,7 @@ def _reap(
     """One piece of code for each number of taps and length of runs, and a jump to the one that fits."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, kind)
+        code = Code(builder, kind)
         taps, run, width, channels, x, x_step, offsets, dy, out, _ = args
         stride = builder.mul(x_step, I64(code.bytes))
 

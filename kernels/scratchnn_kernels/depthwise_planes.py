@@ -18,7 +18,7 @@ from numba.extending import intrinsic
 from scratchnn_kernels.dot_tile import _loop, _pointer
 from scratchnn_kernels.dot_tile import total as lane_sum
 from scratchnn_kernels.linked import linked
-from scratchnn_kernels.tile import I64, VECTOR_BYTES, _Code
+from scratchnn_kernels.vector_code import I64, VECTOR_BYTES, Code
 
 SUMS = 4
 # Taps of a call of `rake` or `reap`, and how many neighbouring ones share what they read of neighbouring pixels: of 32
@@ -34,7 +34,7 @@ def _slide(
     """SUMS vectors at a time, or half of them where they hold the row; some columns may lie beside x, or none."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, floor)
+        code = Code(builder, floor)
         width, w, x, offsets, columns, limit, steps, init, out, floor_ = args
         first, least, limits = code.spread(init), code.spread(floor_), code.spread(limit)
 
@@ -93,7 +93,7 @@ def _sheet(
     """SUMS rows at a time, the last ones once more where they are fewer; one or two vectors of them."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, floor)
+        code = Code(builder, floor)
         rows, width, down, w, x, x_row, offsets, columns, limit, across, init, out, out_row, floor_ = args
         first, least, limits = code.spread(init), code.spread(floor_), code.spread(limit)
         stride, last = builder.mul(x_row, I64(code.bytes)), builder.sub(rows, I64(SUMS))
@@ -168,7 +168,7 @@ def _rake(
     """One piece of code for each number of taps, and a jump to the one that fits."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, kind)
+        code = Code(builder, kind)
         taps, lines, width, x, x_row, offsets, columns, limit, dy, out, _ = args
         limits = code.spread(limit)
 

@@ -14,7 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.linked import linked
-from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
+from scratchnn_kernels.vector_code import I32, I64, VECTOR_BYTES, Code
 
 # Rows and columns of the largest tile; its sums, the rows of a and one vector of b fill the registers.
 DOT_ROWS, DOT_COLS = (4, 5) if VECTOR_BYTES == 64 else (2, 5)
@@ -29,7 +29,7 @@ def _any_dot_tile(
     """One piece of code for each number of rows and columns, and a jump to the one that fits."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, kind)
+        code = Code(builder, kind)
         given = dict(zip(ARGUMENTS, args[:-1], strict=True))
         case = builder.add(builder.mul(builder.sub(given["rows"], I64(1)), I64(DOT_COLS)), given["cols"])
 
@@ -42,7 +42,7 @@ def _any_dot_tile(
     return types.void(*[types.intp] * len(ARGUMENTS), kind), codegen
 
 
-def _dot_tile(code: _Code, rows: int, cols: int, given: dict[str, Any]) -> None:
+def _dot_tile(code: Code, rows: int, cols: int, given: dict[str, Any]) -> None:
     b = code.b
     taps = [code.address(given["b"], code.load_index(given["b_steps"], I64(q))) for q in range(cols)]
     zero = ir.Constant(code.vector, [0.0] * code.lanes)
@@ -72,7 +72,7 @@ def _dot_tile(code: _Code, rows: int, cols: int, given: dict[str, Any]) -> None:
             b.store(b.fadd(code.load(place), total(code, sums[m * cols + q])), _pointer(code, place))
 
 
-def _loop(code: _Code, end: Any, step: int, values: list[Any], body: Any) -> list[Any]:
+def _loop(code: Code, end: Any, step: int, values: list[Any], body: Any) -> list[Any]:
     """for i in range(0, end, step): values = body(i, values); runs at least once."""
     b = code.b
     before, loop = b.block, b.append_basic_block("dot.loop")
@@ -95,7 +95,7 @@ def _loop(code: _Code, end: Any, step: int, values: list[Any], body: Any) -> lis
     return list(new)
 
 
-def total(code: _Code, vector: Any) -> Any:
+def total(code: Code, vector: Any) -> Any:
     """The sum of the lanes, in halves."""
     b = code.b
     lanes = code.lanes
@@ -108,7 +108,7 @@ def total(code: _Code, vector: Any) -> Any:
     return b.extract_element(vector, I32(0))
 
 
-def _pointer(code: _Code, address: Any) -> Any:
+def _pointer(code: Code, address: Any) -> Any:
     return code.b.inttoptr(address, code.scalar.as_pointer())
 
 

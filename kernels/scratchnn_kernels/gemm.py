@@ -60,11 +60,9 @@ def _run(
 ) -> None:
     init = np.zeros(out.shape[1], out.dtype) if bias is None else np.ascontiguousarray(bias)
     scratch = memory.empty((parts * sizes.room,), out.dtype)
-    arguments = a, b, init, sums, out.reshape(-1), tables, sizes, scratch, out.dtype.type(0 if relu else -np.inf)
-    if parts == 1:
-        jitted("gemm_loops").gemm(*arguments)
-    else:
-        jitted("gemm_loops").gemm_in_parts(*arguments, parts)
+    jitted("gemm_loops").gemm(
+        parts, a, b, init, sums, out.reshape(-1), tables, sizes, scratch, out.dtype.type(0 if relu else -np.inf)
+    )
 
 
 @lru_cache(maxsize=256)

@@ -7,10 +7,10 @@ stays in the L2 cache, goes over it.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit, prange
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.parted import bounds, share
+from scratchnn_kernels.linked import linked
+from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import transpose
 
@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
     rows_in_parts: bool  # else the columns
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def pack_b(b: Array, s: Sizes, left: int, right: int, k: int, steps: int, packed: Array, lowest: float) -> None:
     """Panels [steps, block] one behind the other, of the rows k.. and columns left..right of b."""
     if s.b_col == 1:
@@ -51,7 +51,7 @@ def pack_b(b: Array, s: Sizes, left: int, right: int, k: int, steps: int, packed
             transpose(width, steps, b, j * s.b_col + k, s.b_col, packed, first, s.block, lowest)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def pack_a(
     a: Array, s: Sizes, top: int, rows: int, k: int, steps: int, packed: Array, first: int, lowest: float
 ) -> None:
@@ -63,7 +63,7 @@ def pack_a(
             copy_run(at(a, top + (k + line) * s.a_col), rows, at(packed, first + line * ROWS), lowest)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def layer(
     a: Array, b: Array, init: Array, sums: Array, tables: Array, s: Sizes, scratch: Array, top: int, end: int,
     left: int, right: int, k: int, floor: float,
@@ -96,17 +96,21 @@ def layer(
                 )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
-def part(
-    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, number: int,
-    parts: int, floor: float,
+@in_parts
+def gemm(
+    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, room: Array, floor: float,
+    part: int, parts: int,
 ) -> None:  # fmt: skip
-    """Some rows or columns of the result."""
+    """sums [rows, cols] = max(init + a b, floor); init is of the columns, or, turned, of the rows, and out = sums^T.
+
+    A part is some rows or columns.
+    """
     top, end, left, right = 0, s.rows, 0, s.cols
+    scratch = share(room, part, parts)
     if s.rows_in_parts:
-        top, end = bounds(number, parts, s.rows)
+        top, end = bounds(part, parts, s.rows)
     else:
-        first, last = bounds(number, parts, -(-s.cols // s.block))
+        first, last = bounds(part, parts, -(-s.cols // s.block))
         left, right = first * s.block, min(last * s.block, s.cols)
     if s.turned:
         for m in range(top, end):
@@ -117,21 +121,3 @@ def part(
         transpose(
             end - top, right - left, sums, top * s.cols + left, s.cols, out, left * s.rows + top, s.rows, floor
         )  # fmt: skip
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def gemm(
-    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, floor: float
-) -> None:
-    """sums [rows, cols] = max(init + a b, floor); init is of the columns, or, turned, of the rows, and out = sums^T."""
-    part(a, b, init, sums, out, tables, s, scratch, 0, 1, floor)
-
-
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
-def gemm_in_parts(
-    a: Array, b: Array, init: Array, sums: Array, out: Array, tables: Array, s: Sizes, scratch: Array, floor: float,
-    parts: int,
-) -> None:  # fmt: skip
-    """The same by several threads."""
-    for number in prange(parts):
-        part(a, b, init, sums, out, tables, s, share(scratch, number, parts), number, parts, floor)

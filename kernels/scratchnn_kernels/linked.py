@@ -1,58 +1,100 @@
-"""Micro-kernels that exist once: compiled for both precisions when their module is imported, and called by address.
+"""Functions that exist once for each type of their arguments: their callers find them by a symbol.
 
-Numba puts a copy of every function into each of its callers, and optimises it there again; for the large register tiles
-that was most of the time of a first start. Here a caller refers to a symbol, which LLVM looks up when it loads the
-caller's code, compiled just now or cached on disk.
+Numba puts a copy of every function into each of its callers, and optimises it there again; for nested loops over
+register tiles that was most of the time of a first start. Here a caller refers to a symbol, which LLVM looks up when it
+loads the caller's code, compiled just now or cached on disk.
 
 Import this module only when Numba is wanted: it imports it.
 """
 
 from collections.abc import Callable
-from inspect import signature
-from typing import Any, ParamSpec
+from copy import copy
+from importlib import import_module
+from typing import Any, ClassVar, NamedTuple, ParamSpec, TypeVar, cast
 
 import llvmlite.binding as llvm
-from numba import cfunc, types
-from numba.core import cgutils, config
-from numba.core.imputils import lower_builtin
-from numba.core.typing import templates
+from numba import types
+from numba.core import config
+from numba.core.registry import CPUDispatcher
 
 P = ParamSpec("P")
+R = TypeVar("R")
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
 
 
-def linked(function: Callable[P, None]) -> Callable[P, None]:
-    """A kernel of ints and floats without a result; all floats are float32, or all are float64."""
+class Link(NamedTuple):
+    """Which function code calls, for which types. Numba keeps it with this code, and calls it before it loads that."""
+
+    module: str
+    name: str
+    kinds: tuple[Any, ...]
+
+    @property
+    def symbol(self) -> str:
+        return f"{self.module}.{self.name}{self.kinds}"
+
+    def __call__(self) -> None:
+        import_module(self.module)
+        Linked.known[self.module, self.name].compile(self.kinds)
+
+
+class Linked(CPUDispatcher):  # type: ignore[misc]
+    """A function that Numba compiles once for each type of its arguments, and calls by a symbol."""
+
+    known: ClassVar[dict[tuple[str, str], "Linked"]] = {}
+
+    def __init__(self, function: Callable[..., Any], *args: Any, **options: Any) -> None:
+        super().__init__(function, *args, **options)
+        self.known[function.__module__, function.__name__] = self
+
+    def __call__(self, *args: Any) -> Any:
+        """Python gets what it decorated: compiled code to call from there would double the time."""
+        return self.py_func(*args)
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Another int, be it a literal or the unsigned one of a `prange`, is no reason for another version."""
+        return super().get_call_template([_usual(kind) for kind in args], kws)
+
+    def get_overload(self, kinds: Any) -> str:
+        """What Numba looks up how to call it by."""
+        return self._link(kinds).symbol
+
+    def add_overload(self, made: Any) -> None:
+        super().add_overload(made)
+        link = self._link(made.signature.args)
+        llvm.add_symbol(link.symbol, made.library.get_pointer_to_function(made.fndesc.llvm_func_name))
+
+        def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return self.called(context, builder, link.kinds, args)[1]
+
+        self.targetctx.insert_func_defn([(call, link.symbol, link.kinds)])
+
+    def called(self, context: Any, builder: Any, kinds: Any, args: Any) -> tuple[Any, Any]:
+        """Write a call; returns its status, whether it raised, and its result."""
+        link, there = self._link(kinds), copy(self.overloads[kinds].fndesc)
+        there.mangled_name = link.symbol
+        context.active_code_library._reload_init.add(link)
+        function = context.declare_function(builder.module, there)
+        found: tuple[Any, Any] = context.call_conv.call_function(builder, function, there.restype, there.argtypes, args)
+        return found
+
+    def _link(self, kinds: Any) -> Link:
+        return Link(self.py_func.__module__, self.py_func.__name__, tuple(kinds))
+
+
+def _usual(kind: Any) -> Any:
+    kind = types.unliteral(kind)
+    return types.intp if isinstance(kind, types.Integer) else kind
+
+
+def linked(function: Callable[P, R], **options: bool) -> Callable[P, R]:
+    """A function that compiled code calls by a symbol; `options` are further ones of `njit`.
+
+    It must not raise, because its callers do not look: if they did, Numba would count references to arrays around each
+    call, on counters that all threads share.
+    """
     if config.DISABLE_JIT:
         return function
-    floats = [parameter.annotation is float for parameter in signature(function).parameters.values()]
-
-    def symbol(kind: Any) -> str:
-        # with the arguments: Numba may hold code on disk that calls an older version, which must not be found then
-        return f"{function.__module__}.{function.__name__}.{kind}.{''.join('if'[number] for number in floats)}"
-
-    def typed(kind: Any) -> Any:
-        return types.void(*[kind if number else types.intp for number in floats])
-
-    for kind in (types.float32, types.float64):
-        code = cfunc(typed(kind), cache=True)(function)
-        # its address is that of a wrapper for C, whose name is "cfunc." and that of the function itself
-        inner = code._library.get_pointer_to_function(code._wrapper_name.removeprefix("cfunc."))
-        llvm.add_symbol(symbol(kind), inner)
-
-    class Template(templates.AbstractTemplate):  # type: ignore[misc]
-        key = function
-
-        def generic(self, args: Any, kws: Any) -> Any:
-            return typed(next(arg for arg, number in zip(args, floats, strict=True) if number))
-
-    @lower_builtin(function, types.VarArg(types.Any))
-    def call(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = next(arg for arg, number in zip(signature.args, floats, strict=True) if number)
-        convention, (result, kinds) = context.call_conv, (types.void, signature.args)
-        shape = convention.get_function_type(result, kinds)
-        there = cgutils.get_or_insert_function(builder.module, shape, symbol(kind))
-        convention.call_function(builder, there, result, kinds, args)
-        return context.get_dummy_value()
-
-    templates.infer_global(function, types.Function(Template))
-    return function
+    made = Linked(function, targetoptions={"nopython": True, "no_cpython_wrapper": True, **OPTIONS, **options})
+    made.enable_caching()
+    return cast(Callable[P, R], made)

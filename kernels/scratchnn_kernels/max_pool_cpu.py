@@ -28,28 +28,19 @@ def max_pool2d(x: Array, window: Window, index_type: npt.DTypeLike, relu: bool) 
 
 def _pool_2x2(x: Array, floor: float, y: Array, indices: Array, last: bool) -> None:
     vectors = jitted("max_pool_vectors")
-    total = y.shape[0] * y.shape[1]  # rows of images, or planes
-    parts = threads.parts(x.size, total)
-    if parts == 1:
-        (vectors.images_2x2 if last else vectors.planes_2x2)(x, floor, y, indices, 0, total)
-    else:
-        threaded = jitted("max_pool_threaded")
-        (threaded.images_2x2 if last else threaded.planes_2x2)(x, floor, y, indices, total, parts)
+    parts = threads.parts(x.size, y.shape[0] * y.shape[1])  # of the rows of images, or of the planes
+    (vectors.images_2x2 if last else vectors.planes_2x2)(parts, x, floor, y, indices)
 
 
 def _pool(x: Array, window: Window, floor: float, y: Array, indices: Array, last: bool) -> None:
     loops = jitted("max_pool_loops")
-    threaded = jitted("max_pool_threaded")
     (top, _), (left, _) = window.padding
     taps = (*window.kernel, *window.stride, top, left, *window.dilation)
     shape = (y.shape[0] * y.shape[1], *y.shape[2:])
     given = x if last else x.reshape(shape[0], *x.shape[2:])
     found, places = y.reshape(shape), indices.reshape(shape)
     parts = threads.parts(x.size, shape[0])
-    if parts == 1:
-        (loops.images if last else loops.planes)(given, taps, floor, found, places, 0, shape[0])
-    else:
-        (threaded.images if last else threaded.planes)(given, taps, floor, found, places, parts)
+    (loops.images if last else loops.planes)(parts, given, taps, floor, found, places)
 
 
 def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:
@@ -69,42 +60,25 @@ def scatter(y: Array, indices: Array, size: tuple[int, int]) -> Array:
 def _scatter_2x2(y: Array, indices: Array, out: Array, last: bool) -> bool:
     """Whether it could be done."""
     vectors = jitted("max_pool_vectors")
-    total = y.shape[0] * y.shape[1]
-    parts = threads.parts(out.size, total)
-    if parts == 1:
-        loop = vectors.scatter_images_2x2 if last else vectors.scatter_planes_2x2
-        return bool(loop(y, indices, out, 0, total))
-    threaded = jitted("max_pool_threaded")
-    loop = threaded.scatter_images_2x2 if last else threaded.scatter_planes_2x2
-    return bool(loop(y, indices, out, total, parts))
+    parts, astray = threads.parts(out.size, y.shape[0] * y.shape[1]), np.zeros(1, np.bool_)
+    (vectors.scatter_images_2x2 if last else vectors.scatter_planes_2x2)(parts, y, indices, out, astray)
+    return not astray[0]
 
 
 def _scatter(y: Array, indices: Array, out: Array, last: bool) -> None:
-    loops = jitted("max_pool_loops")
-    threaded = jitted("max_pool_threaded")
     given, places, cells = (_lines(a, last) for a in (y, indices, out))
-    parts = threads.parts(out.size, len(given))
-    if parts == 1:
-        loops.scatter(given, places, cells, 0, len(given))
-    else:
-        threaded.scatter(given, places, cells, parts)
+    jitted("max_pool_loops").scatter(threads.parts(out.size, len(given)), given, places, cells)
 
 
 def gather(plane: Array, indices: Array) -> Array:
     """The cells named by the indices, in the memory order of plane."""
-    loops = jitted("max_pool_loops")
-    threaded = jitted("max_pool_threaded")
     check_range(indices, plane.shape[2:])
     last = memory.channels_last(plane)
     n, c, oh, ow = indices.shape
     out = memory.empty((n, oh, ow, c) if last else (n, c, oh, ow), plane.dtype)
     cells, places = _lines(_in_order(plane, last), last), _lines(_in_order(indices, last), last)
     found = _lines(out, last)
-    parts = threads.parts(out.size, len(found))
-    if parts == 1:
-        loops.gather(cells, places, found, 0, len(found))
-    else:
-        threaded.gather(cells, places, found, parts)
+    jitted("max_pool_loops").gather(threads.parts(out.size, len(found)), cells, places, found)
     return out.transpose(0, 3, 1, 2) if last else out
 
 

@@ -9,14 +9,15 @@ import numba
 import numpy as np
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.parted import bounds, in_parts
 
 jit: Any = numba.njit(cache=True, error_model="numpy", nogil=True)
 Taps = tuple[int, int, int, int, int, int, int, int]  # kernel, stride, (top, left), dilation
 
 
-@jit
-def planes(x: Array, taps: Taps, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
-    """The planes first to last of x [P,H,W] -> y, at least `floor`, and indices [P,OH,OW], any window.
+@in_parts
+def planes(x: Array, taps: Taps, floor: float, y: Array, indices: Array, part: int, parts: int) -> None:
+    """A part of the planes of x [P,H,W] -> y, at least `floor`, and indices [P,OH,OW], any window.
 
     For each row of windows first down the columns, then across them, so that both run along memory. Of equals in
     different columns the one with the smaller index wins: that is the first, row by row.
@@ -25,6 +26,7 @@ def planes(x: Array, taps: Taps, floor: float, y: Array, indices: Array, first: 
     h, w = x.shape[1:]
     index = indices.dtype.type
     column, place = np.empty(w, x.dtype), np.empty(w, indices.dtype)
+    first, last = bounds(part, parts, len(x))
     for p in range(first, last):
         for i in range(y.shape[1]):
             begun = False
@@ -80,12 +82,13 @@ def _raise(best: Array, floor: float) -> None:
         best[j] = floor if best[j] <= floor else best[j]
 
 
-@jit
-def images(x: Array, taps: Taps, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
-    """The rows first to last of all images x [N,H,W,C] -> y, at least `floor`, and indices [N*OH,OW,C]."""
+@in_parts
+def images(x: Array, taps: Taps, floor: float, y: Array, indices: Array, part: int, parts: int) -> None:
+    """A part of the rows of all images x [N,H,W,C] -> y, at least `floor`, and indices [N*OH,OW,C]."""
     kh, kw, s, t, top, left, d, e = taps
     h, w, channels = x.shape[1:]
     rows = len(y) // len(x)
+    first, last = bounds(part, parts, len(y))
     for row in range(first, last):
         n, i = row // rows, row % rows
         for j in range(y.shape[1]):
@@ -113,9 +116,10 @@ def images(x: Array, taps: Taps, floor: float, y: Array, indices: Array, first: 
             _raise(best, floor)
 
 
-@jit
-def scatter(y: Array, indices: Array, out: Array, first: int, last: int) -> None:
-    """y and indices [N,P,C] added into out [N,H*W,C], the members first to last; C is 1 for planes."""
+@in_parts
+def scatter(y: Array, indices: Array, out: Array, part: int, parts: int) -> None:
+    """y and indices [N,P,C] added into out [N,H*W,C], a part of the members; C is 1 for planes."""
+    first, last = bounds(part, parts, len(y))
     for n in range(first, last):
         out[n] = 0
         if y.shape[2] == 1:
@@ -127,9 +131,10 @@ def scatter(y: Array, indices: Array, out: Array, first: int, last: int) -> None
                 out[n, indices[n, p, c], c] += y[n, p, c]
 
 
-@jit
-def gather(plane: Array, indices: Array, out: Array, first: int, last: int) -> None:
-    """out [N,P,C] from plane [N,H*W,C], the members first to last; C is 1 for planes."""
+@in_parts
+def gather(plane: Array, indices: Array, out: Array, part: int, parts: int) -> None:
+    """out [N,P,C] from plane [N,H*W,C], a part of the members; C is 1 for planes."""
+    first, last = bounds(part, parts, len(out))
     for n in range(first, last):
         for p in range(out.shape[1]):
             for c in range(out.shape[2]):

@@ -6,14 +6,14 @@ Import this module only when Numba is wanted: it imports it.
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.tile import I32, I64
+from scratchnn_kernels.parted import bounds, in_parts
+from scratchnn_kernels.tile import at, fill_run
+from scratchnn_kernels.vector_code import I32, I64
 from scratchnn_kernels.window_vectors import Windows, lanes, square
-
-jit: Any = njit(cache=True, error_model="numpy", nogil=True)
 
 
 class _Winners(Windows):
@@ -164,11 +164,12 @@ def _put_channels(
     return types.intp(y, indices, types.intp, types.intp, out, *[types.intp] * 4), codegen
 
 
-@jit
-def planes_2x2(x: Array, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
-    """The planes first to last of x [N,C,H,W] -> y, at least `floor`, and indices [N,C,OH,OW]."""
+@in_parts
+def planes_2x2(x: Array, floor: float, y: Array, indices: Array, part: int, parts: int) -> None:
+    """A part of the planes of x [N,C,H,W] -> y, at least `floor`, and indices [N,C,OH,OW]."""
     h, w, rows, columns = x.shape[2], x.shape[3], y.shape[2], y.shape[3]
     step = lanes(x)
+    first, last = bounds(part, parts, y.shape[0] * y.shape[1])
     for p in range(first, last):
         for i in range(rows):
             corner, out = 2 * i * w, (p * rows + i) * columns
@@ -177,11 +178,12 @@ def planes_2x2(x: Array, floor: float, y: Array, indices: Array, first: int, las
                 _pick_columns(x, begin, w, floor, y, indices, out + j, columns - j, corner + 2 * j)
 
 
-@jit
-def images_2x2(x: Array, floor: float, y: Array, indices: Array, first: int, last: int) -> None:
-    """The rows first to last of all images x [N,H,W,C] -> y, at least `floor`, and indices [N,OH,OW,C]."""
+@in_parts
+def images_2x2(x: Array, floor: float, y: Array, indices: Array, part: int, parts: int) -> None:
+    """A part of the rows of all images x [N,H,W,C] -> y, at least `floor`, and indices [N,OH,OW,C]."""
     h, w, channels, rows, columns = x.shape[1], x.shape[2], x.shape[3], y.shape[1], y.shape[2]
     step = lanes(x)
+    first, last = bounds(part, parts, y.shape[0] * rows)
     for row in range(first, last):
         n, i = row // rows, row % rows
         for j in range(columns):
@@ -191,16 +193,17 @@ def images_2x2(x: Array, floor: float, y: Array, indices: Array, first: int, las
                 _pick_channels(x, begin + c, w, channels, floor, y, indices, out + c, channels - c, corner)
 
 
-@jit
-def scatter_planes_2x2(y: Array, indices: Array, out: Array, first: int, last: int) -> bool:
-    """y and indices [N,C,OH,OW] into the planes first to last of out [N,C,H,W], each cell written once.
+@in_parts
+def scatter_planes_2x2(y: Array, indices: Array, out: Array, astray: Array, part: int, parts: int) -> None:
+    """y and indices [N,C,OH,OW] into a part of the planes of out [N,C,H,W], each cell written once.
 
-    False if an index is no cell of its window: then out is of no use.
+    astray[0] becomes True if an index is no cell of its window: then out is of no use.
     """
     h, w, rows, columns = out.shape[2], out.shape[3], y.shape[2], y.shape[3]
-    step, flat = lanes(y), out.reshape(out.size)
+    step, zero = lanes(y), y.dtype.type(0)
+    first, last = bounds(part, parts, y.shape[0] * y.shape[1])
     for p in range(first, last):
-        astray = 0
+        lost = 0
         for i in range(rows):
             corner, source = 2 * i * w, (p * rows + i) * columns
             for j in range(0, (w + 1) // 2, step):  # an odd last column is half a window
@@ -208,21 +211,22 @@ def scatter_planes_2x2(y: Array, indices: Array, out: Array, first: int, last: i
                 given = _put_columns(
                     y, indices, source + j, columns - j, out, begin, w, w - 2 * j, corner + 2 * j
                 )  # fmt: skip
-                astray |= given
-        if astray:
-            return False
-        _clear(flat, (p * h + 2 * rows) * w, (p + 1) * h * w)
-    return True
+                lost |= given
+        if lost:
+            astray[0] = True
+            return
+        fill_run((h - 2 * rows) * w, at(out, (p * h + 2 * rows) * w), zero)  # the cells of no window
 
 
-@jit
-def scatter_images_2x2(y: Array, indices: Array, out: Array, first: int, last: int) -> bool:
-    """The same for the rows first to last of all images: y and indices [N,OH,OW,C], out [N,H,W,C]."""
+@in_parts
+def scatter_images_2x2(y: Array, indices: Array, out: Array, astray: Array, part: int, parts: int) -> None:
+    """The same for a part of the rows of all images: y and indices [N,OH,OW,C], out [N,H,W,C]."""
     h, w, channels, rows, columns = out.shape[1], out.shape[2], out.shape[3], y.shape[1], y.shape[2]
-    step, flat = lanes(y), out.reshape(out.size)
+    step, zero = lanes(y), y.dtype.type(0)
+    first, last = bounds(part, parts, y.shape[0] * rows)
     for row in range(first, last):
         n, i = row // rows, row % rows
-        astray, top = 0, n * h + 2 * i
+        lost, top = 0, n * h + 2 * i
         for j in range(columns):
             corner, source = 2 * i * w + 2 * j, (row * columns + j) * channels
             begin = (n * h * w + corner) * channels
@@ -230,18 +234,11 @@ def scatter_images_2x2(y: Array, indices: Array, out: Array, first: int, last: i
                 given = _put_channels(
                     y, indices, source + c, channels - c, out, begin + c, w, channels, corner
                 )  # fmt: skip
-                astray |= given
-        if astray:
-            return False
+                lost |= given
+        if lost:
+            astray[0] = True
+            return
         for line in range(top, top + 2):
-            _clear(flat, (line * w + 2 * columns) * channels, (line + 1) * w * channels)
+            fill_run((w - 2 * columns) * channels, at(out, (line * w + 2 * columns) * channels), zero)
         if i == rows - 1:
-            _clear(flat, (top + 2) * w * channels, (n + 1) * h * w * channels)
-    return True
-
-
-@jit
-def _clear(flat: Array, begin: int, end: int) -> None:
-    """Zeros in the cells of no window."""
-    for k in range(begin, end):
-        flat[k] = 0
+            fill_run((h - 2 * rows) * w * channels, at(out, (top + 2) * w * channels), zero)

@@ -3,16 +3,17 @@
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, prange, types
+from numba import types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.linked import linked
-from scratchnn_kernels.parted import bounds
-from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code, at
+from scratchnn_kernels.parted import bounds, in_parts
+from scratchnn_kernels.tile import at
+from scratchnn_kernels.vector_code import I32, I64, VECTOR_BYTES, Code
 
 
-def _turn(code: _Code, rows: Any, cols: Any, places: list[Any], y: Any, y_row: Any) -> None:
+def _turn(code: Code, rows: Any, cols: Any, places: list[Any], y: Any, y_row: Any) -> None:
     """y[j, i] = the number j places after places[i], for i < rows and j < cols.
 
     log2(lanes) rounds; round h exchanges the off-diagonal h x h blocks of each 2h x 2h block.
@@ -45,7 +46,7 @@ def _transpose(
     typing: Any, rows: Any, cols: Any, x: Any, x_row: Any, y: Any, y_row: Any, number: Any
 ) -> Any:  # fmt: skip
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, number)
+        code = Code(builder, number)
         rows, cols, x, x_row, y, y_row, _ = args
         places = code.rows(x, builder.mul(x_row, I64(code.bytes)), code.lanes)
         _turn(code, rows, cols, places, y, y_row)
@@ -54,7 +55,7 @@ def _transpose(
     return types.void(*[types.intp] * 6, number), codegen
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def transpose(
     rows: int, cols: int, x: Array, x_first: int, x_row: int, y: Array, y_first: int, y_row: int, number: float
 ) -> None:
@@ -71,7 +72,7 @@ def _collect(
     typing: Any, rows: Any, cols: Any, x: Any, offsets: Any, y: Any, y_row: Any, number: Any
 ) -> Any:  # fmt: skip
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, number)
+        code = Code(builder, number)
         rows, cols, x, offsets, y, y_row, _ = args
         last = builder.sub(rows, I64(1))
 
@@ -99,7 +100,7 @@ def collect(rows: int, cols: int, x: int, offsets: int, y: int, y_row: int, numb
     _collect(rows, cols, x, offsets, y, y_row, number)
 
 
-def _picked(code: _Code, vectors: list[Any], wanted: list[tuple[int, int]]) -> Any:
+def _picked(code: Code, vectors: list[Any], wanted: list[tuple[int, int]]) -> Any:
     """The vector of the wanted (vector, lane): one shuffle for each vector after the first."""
     found = vectors[0]
     for v in range(1, len(vectors)):
@@ -117,7 +118,7 @@ def _take_run(typing: Any, count: Any, x: Any, step: Any, y: Any, number: Any) -
     """One piece of code for each step, and a loop over numbers for larger ones."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, number)
+        code = Code(builder, number)
         count, x, step, y, _ = args
         end, other = builder.append_basic_block("take.end"), builder.append_basic_block("take.other")
         switch = builder.switch(step, other)
@@ -161,7 +162,7 @@ def _weave(typing: Any, rows: Any, count: Any, x: Any, x_row: Any, y: Any, numbe
     """One piece of code for each number of rows."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, number)
+        code = Code(builder, number)
         rows, count, x, x_row, y, _ = args
 
         def vectors(j: Any, several: int) -> None:
@@ -194,21 +195,14 @@ def weave(rows: int, count: int, x: int, x_row: int, y: int, number: float) -> N
 BLOCK = 64  # pixels, that a part transposes for all channels before it goes on
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
-def channels_to_end(x: Array, channels: int, pixels: int, y: Array, first: int, last: int, number: float) -> None:
-    """The blocks first to last of y [N,pixels,C] = x [N,C,pixels], both flat."""
+@in_parts
+def channels_to_end(
+    x: Array, channels: int, pixels: int, y: Array, total: int, number: float, part: int, parts: int
+) -> None:
+    """A part of the `total` blocks of y [N,pixels,C] = x [N,C,pixels], both flat."""
+    first, last = bounds(part, parts, total)
     blocks = -(-pixels // BLOCK)
     for block in range(first, last):
         start, pixel = block // blocks * channels * pixels, block % blocks * BLOCK
         width = min(BLOCK, pixels - pixel)
         transpose(channels, width, x, start + pixel, pixels, y, start + pixel * channels, channels, number)
-
-
-@njit(error_model="numpy", cache=True, nogil=True, parallel=True)
-def channels_to_end_in_parts(
-    x: Array, channels: int, pixels: int, y: Array, blocks: int, parts: int, number: float
-) -> None:
-    """The same by several threads."""
-    for part in prange(parts):
-        first, last = bounds(part, parts, blocks)
-        channels_to_end(x, channels, pixels, y, first, last, number)

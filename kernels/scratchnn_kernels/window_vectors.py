@@ -13,10 +13,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from scratchnn_kernels.tile import I32, I64, VECTOR_BYTES, _Code
+from scratchnn_kernels.vector_code import I32, I64, VECTOR_BYTES, Code
 
 
-class Windows(_Code):
+class Windows(Code):
     """A function under construction: vectors of values whose lanes are windows side by side."""
 
     def __init__(self, context: Any, builder: Any, values: Any) -> None:

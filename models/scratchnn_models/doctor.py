@@ -47,10 +47,10 @@ def _numpy() -> Finding:
 def _numba() -> list[Finding]:
     if find_spec("numba") is None:
         return [Finding("numba", False, "missing, so the slow reference kernels are used; pip install numba")]
-    from scratchnn_kernels import gemm_loops, get_threads, tile  # the first and the last import Numba
+    from scratchnn_kernels import gemm_loops, get_threads, vector_code  # the first and the last import Numba
 
     cache = Path(gemm_loops.gemm.stats.cache_path)
-    state = f"{get_threads()} threads, vectors of {8 * tile.VECTOR_BYTES} bits, compiled code in {cache}"
+    state = f"{get_threads()} threads, vectors of {8 * vector_code.VECTOR_BYTES} bits, compiled code in {cache}"
     return [Finding("numba", True, version("numba")), Finding("kernels", True, state)]
 
 

@@ -42,9 +42,9 @@ def _gather(
 ) -> None:  # fmt: skip
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
     jitted("conv2d.depthwise_loops").gather_channels(
-        x, plan.sizes, plan.phases, plan.reached, plan.offsets, weight.take(plan.order),
+        parts, x, plan.sizes, plan.phases, plan.reached, plan.offsets, weight.take(plan.order),
         plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
-        memory.empty((plan.scratch * parts,), x.dtype), parts,
+        memory.empty((plan.scratch * parts,), x.dtype),
     )  # fmt: skip
 
 
@@ -55,8 +55,8 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     parts = threads.parts(plan.work * len(x), plan.cut.pieces * len(x))
     sums = np.zeros((parts, len(plan.taps), groups), x.dtype)
     jitted("conv2d.depthwise_loops").harvest_channels(
-        numbers, flat(dy), plan.sizes, plan.taps, len(x),
-        memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
+        parts, numbers, flat(dy), plan.sizes, plan.taps, len(x),
+        memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1),
     )  # fmt: skip
     return np.ascontiguousarray(sums.sum(0).T).reshape(groups, 1, *window.kernel)
 

@@ -42,8 +42,8 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     scratch = memory.empty((plan.scratch * parts,), x.dtype)
     sums = memory.empty((parts, plan.order.size), x.dtype)
     jitted("conv2d.weight_loops").harvest(
-        numbers, flat(dy), plan.sizes, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
-        scratch, sums.reshape(-1), parts,
+        parts, numbers, flat(dy), plan.sizes, plan.run_offsets, plan.x_steps, plan.dy_steps, plan.floor, len(x),
+        scratch, sums.reshape(-1),
     )  # fmt: skip
     return np.take(sums[0] if parts == 1 else sums.sum(0), plan.order)
 
@@ -53,7 +53,7 @@ def _gather(
 ) -> None:  # fmt: skip
     parts = threads.parts(plan.work * images, plan.target.pieces * images)
     jitted("conv2d.direct_loops").gather_pixels(
-        x, plan.sizes, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
+        parts, x, plan.sizes, plan.phases, plan.offsets, plan.lines, weight.take(plan.order),
         plan.zeros if bias is None else np.ascontiguousarray(bias), plan.floors[int(relu)], flat(y), images,
-        memory.empty((plan.scratch * parts,), x.dtype), parts,
+        memory.empty((plan.scratch * parts,), x.dtype),
     )  # fmt: skip

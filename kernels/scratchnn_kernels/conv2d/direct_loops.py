@@ -6,10 +6,11 @@ is some rows of positions of one image: few enough that what they read stays in 
 
 from typing import Any, NamedTuple
 
-from numba import njit, prange
+from numba import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import STEPS, transpose, weave
@@ -67,7 +68,7 @@ def target_of(sizes: Array) -> Any:
     return Target(*to_fixed_tuple(sizes[FRAME : FRAME + TARGET], TARGET))
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: Array) -> None:
     """buffer[r, w, c] = the pixel (top + r, first_col + w) of channel c, zero outside of the image."""
     channels, zero = frame.channels, x.dtype.type(0)
@@ -93,30 +94,29 @@ def fill_pixels(x: Array, image: int, frame: Any, top: int, rows: int, buffer: A
 @in_parts
 def gather_pixels(
     x: Array, sizes: Array, phases: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
-    y: Array, images: int, scratch: Array, parts: int,
+    y: Array, images: int, scratch: Array, part: int, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x, vectors along the out-channels; `sizes` are those of frame and target.
 
     phases [P,6]: first row and column, counts of rows and columns, where its offsets and its weights begin, and its
     steps of k. offsets: of each tap and in-channel from a position. weights: [G, blocks, k, block] of each phase.
     """
-    for part in prange(parts):
-        frame, target = frame_of(sizes), target_of(sizes)
-        buffer = share(scratch, part, parts)
-        first, last = bounds(part, parts, images * target.pieces)
-        for piece in range(first, last):
-            image, top = piece // target.pieces, piece % target.pieces * target.piece_rows
-            if frame.copied:
-                rows = (target.piece_rows - 1) * frame.step_row + frame.span
-                fill_pixels(x, image, frame, top * frame.step_row + frame.first_row, rows, buffer)
-                source = at(buffer, 0)
-            else:
-                source = at(x, image * frame.image + top * frame.step_row * frame.row)
-            for p in range(len(phases)):
-                gather_phase(source, frame, phases[p], offsets, lines, weights, bias, floors, y, target, image, top)
+    frame, target = frame_of(sizes), target_of(sizes)
+    buffer = share(scratch, part, parts)
+    first, last = bounds(part, parts, images * target.pieces)
+    for piece in range(first, last):
+        image, top = piece // target.pieces, piece % target.pieces * target.piece_rows
+        if frame.copied:
+            rows = (target.piece_rows - 1) * frame.step_row + frame.span
+            fill_pixels(x, image, frame, top * frame.step_row + frame.first_row, rows, buffer)
+            source = at(buffer, 0)
+        else:
+            source = at(x, image * frame.image + top * frame.step_row * frame.row)
+        for p in range(len(phases)):
+            gather_phase(source, frame, phases[p], offsets, lines, weights, bias, floors, y, target, image, top)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def gather_phase(
     source: int, frame: Any, phase: Array, offsets: Array, lines: Array, weights: Array, bias: Array, floors: Array,
     y: Array, target: Any, image: int, top: int,

@@ -56,8 +56,8 @@ def _gather(
     parts = threads.parts(p.work * images, -(-images // block))
     shift = p.zeros if bias is None else np.ascontiguousarray(bias)
     jitted("conv2d.images_loops").gather_images(
-        x, p.sizes, p.places, p.weight_steps, p.source_steps, weight.take(p.order), shift, p.floors[int(relu)],
-        y.reshape(-1), images, memory.empty((p.scratch * parts,), x.dtype), parts,
+        parts, x, p.sizes, p.places, p.weight_steps, p.source_steps, weight.take(p.order), shift, p.floors[int(relu)],
+        y.reshape(-1), images, memory.empty((p.scratch * parts,), x.dtype),
     )  # fmt: skip
     return y
 

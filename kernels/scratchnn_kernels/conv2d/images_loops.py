@@ -2,10 +2,11 @@
 
 from typing import Any, NamedTuple
 
-from numba import njit, prange
+from numba import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, fill_run, tile
 from scratchnn_kernels.transpose import transpose
@@ -35,29 +36,24 @@ def block_of(sizes: Array) -> Any:
 @in_parts
 def gather_images(
     x: Array, sizes: Array, places: Array, weight_steps: Array, source_steps: Array, weights: Array, bias: Array,
-    floor: float, y: Array, images: int, scratch: Array, parts: int,
+    floor: float, y: Array, images: int, scratch: Array, part: int, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x; the tables are those of images.Plan, `floor` the least result."""
-    for part in prange(parts):
-        block, own = block_of(sizes), share(scratch, part, parts)
-        one, two = block.read * block.images, (block.read + block.written) * block.images
-        turned, results, spread = own[:one], own[one:two], own[two:]
-        for o in range(bias.size):
-            fill_run(block.images, at(spread, o * block.images), bias[o])
-        first, last = bounds(part, parts, -(-images // block.images))
-        for n in range(first * block.images, last * block.images, block.images):
-            width = min(block.images, images - n)
-            transpose(width, block.read, x, n * block.read, block.read, turned, 0, block.images, x.dtype.type(0))
-            for q in range(len(places)):
-                place_images(
-                    places[q], turned, weight_steps, source_steps, weights, spread, floor, results, block, width
-                )
-            transpose(
-                block.written, width, results, 0, block.images, y, n * block.written, block.written, x.dtype.type(0)
-            )
+    block, own = block_of(sizes), share(scratch, part, parts)
+    one, two = block.read * block.images, (block.read + block.written) * block.images
+    turned, results, spread = own[:one], own[one:two], own[two:]
+    for o in range(bias.size):
+        fill_run(block.images, at(spread, o * block.images), bias[o])
+    first, last = bounds(part, parts, -(-images // block.images))
+    for n in range(first * block.images, last * block.images, block.images):
+        width = min(block.images, images - n)
+        transpose(width, block.read, x, n * block.read, block.read, turned, 0, block.images, x.dtype.type(0))
+        for q in range(len(places)):
+            place_images(places[q], turned, weight_steps, source_steps, weights, spread, floor, results, block, width)
+        transpose(block.written, width, results, 0, block.images, y, n * block.written, block.written, x.dtype.type(0))
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def place_images(
     place: Array, turned: Array, weight_steps: Array, source_steps: Array, weights: Array, spread: Array, floor: float,
     results: Array, block: Any, width: int,

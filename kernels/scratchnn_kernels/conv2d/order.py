@@ -55,7 +55,4 @@ def _turn(x: Array, moved: Array) -> None:
     n, c, h, w = x.shape
     blocks = n * -(-h * w // loops.BLOCK)
     parts = threads.parts(x.size, blocks)
-    if parts == 1:
-        loops.channels_to_end(x.reshape(-1), c, h * w, flat(moved), 0, blocks, x.dtype.type(0))
-    else:
-        loops.channels_to_end_in_parts(x.reshape(-1), c, h * w, flat(moved), blocks, parts, x.dtype.type(0))
+    loops.channels_to_end(parts, x.reshape(-1), c, h * w, flat(moved), blocks, x.dtype.type(0))

@@ -23,8 +23,8 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     parts = threads.parts(plan.work * len(x), groups * plan.pieces * len(x))
     sums = np.zeros((parts, dy.shape[1] * plan.columns.size), x.dtype)
     jitted("conv2d.patches_loops").harvest_patches(
-        numbers, dy.reshape(-1), plan.sizes, plan.columns, pixels, starts, floor, len(x), plan.pieces, plan.rows,
-        memory.empty(((plan.scratch + pixels.size * plan.columns.size) * parts,), x.dtype), sums.reshape(-1), parts,
+        parts, numbers, dy.reshape(-1), plan.sizes, plan.columns, pixels, starts, floor, len(x), plan.pieces, plan.rows,
+        memory.empty(((plan.scratch + pixels.size * plan.columns.size) * parts,), x.dtype), sums.reshape(-1),
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
     return dw.reshape(dy.shape[1], x.shape[1] // groups, *window.kernel)

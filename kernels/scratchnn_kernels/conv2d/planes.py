@@ -43,8 +43,9 @@ def _gather(
     parts = threads.parts(plan.work * images, plan.target.groups * plan.target.pieces * images)
     shift = plan.zeros if bias is None else np.ascontiguousarray(bias)
     jitted("conv2d.planes_loops").gather_planes(
-        x, plan.sizes, plan.phases, plan.reached, plan.offsets, plan.columns, plan.lines, weight.take(plan.order),
-        shift, plan.floors[int(relu)], y.reshape(-1), images, memory.empty((plan.scratch * parts,), x.dtype), parts,
+        parts, x, plan.sizes, plan.phases, plan.reached, plan.offsets, plan.columns, plan.lines,
+        weight.take(plan.order), shift, plan.floors[int(relu)], y.reshape(-1), images,
+        memory.empty((plan.scratch * parts,), x.dtype),
     )  # fmt: skip
 
 
@@ -55,8 +56,8 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int) -> Array:
     shape = (dy.shape[1], x.shape[1] // groups, *window.kernel)
     sums = np.zeros((parts, math.prod(shape)), x.dtype)
     jitted("conv2d.planes_loops").harvest_planes(
-        numbers, dy.reshape(-1), plan.sizes, plan.columns, plan.reached, plan.tap_columns, len(x), plan.pieces,
-        plan.rows, memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1), parts,
+        parts, numbers, dy.reshape(-1), plan.sizes, plan.columns, plan.reached, plan.tap_columns, len(x), plan.pieces,
+        plan.rows, memory.empty((plan.scratch * parts,), x.dtype), sums.reshape(-1),
     )  # fmt: skip
     dw: Array = sums[0] if parts == 1 else sums.sum(0)
     return dw.reshape(shape)

@@ -5,7 +5,7 @@ As in direct_loops.py, all arrays are flat, strides and offsets count elements, 
 
 from typing import Any, NamedTuple
 
-from numba import njit, prange
+from numba import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
@@ -13,12 +13,13 @@ from scratchnn_kernels.conv2d.direct_loops import FRAME, frame_of, target_of
 from scratchnn_kernels.conv2d.neighbours import depth_of
 from scratchnn_kernels.depthwise_planes import SUMS, TAPS, rake, sheet, slide
 from scratchnn_kernels.dot_tile import DOT_COLS, DOT_ROWS, dot_tile
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, copy_run, fill_run, tile
 from scratchnn_kernels.transpose import STEPS, take_run, transpose
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def fill_planes(
     x: Array, begin: int, frame: Any, top: int, rows: int, buffer: Array, fresh: bool, outside: bool
 ) -> None:  # fmt: skip
@@ -63,39 +64,38 @@ def fill_planes(
 @in_parts
 def gather_planes(
     x: Array, sizes: Array, phases: Array, reached: Array, offsets: Array, columns: Array, lines: Array, weights: Array,
-    bias: Array, floors: Array, y: Array, images: int, scratch: Array, parts: int,
+    bias: Array, floors: Array, y: Array, images: int, scratch: Array, part: int, parts: int,
 ) -> None:  # fmt: skip
     """y = the sweep of x, vectors along rows of pixels. weights: [G, k, out] of each phase; bias: [out].
 
     The rest is as in gather_pixels.
     """
-    for part in prange(parts):
-        frame, target = frame_of(sizes), target_of(sizes)
-        block, own = target.block, share(scratch, part, parts)
-        one, two = ROWS * block, (ROWS + bias.size) * block
-        line, spread, buffer = own[:one], own[one:two], own[two:]
-        for o in range(bias.size):
-            fill_run(block, at(spread, o * block), bias[o])
-        first, last = bounds(part, parts, images * target.groups * target.pieces)
-        for piece in range(first, last):
-            which, top = piece // target.pieces, piece % target.pieces * target.piece_rows
-            image, g = which // target.groups, which % target.groups
-            begin = image * frame.image + g * target.group_in * frame.channel
-            if frame.copied:
-                rows = (target.piece_rows - 1) * frame.step_row + frame.span
-                above = top * frame.step_row + frame.first_row
-                fill_planes(x, begin, frame, above, rows, buffer, piece == first, False)
-                source = at(buffer, 0)
-            else:
-                source = at(x, begin + top * frame.step_row * frame.row)
-            for p in range(len(phases)):
-                planes_phase(
-                    source, frame, phases[p], reached[p], offsets, columns, lines, weights, spread, floors, y, target,
-                    image, g, top, line,
-                )  # fmt: skip
+    frame, target = frame_of(sizes), target_of(sizes)
+    block, own = target.block, share(scratch, part, parts)
+    one, two = ROWS * block, (ROWS + bias.size) * block
+    line, spread, buffer = own[:one], own[one:two], own[two:]
+    for o in range(bias.size):
+        fill_run(block, at(spread, o * block), bias[o])
+    first, last = bounds(part, parts, images * target.groups * target.pieces)
+    for piece in range(first, last):
+        which, top = piece // target.pieces, piece % target.pieces * target.piece_rows
+        image, g = which // target.groups, which % target.groups
+        begin = image * frame.image + g * target.group_in * frame.channel
+        if frame.copied:
+            rows = (target.piece_rows - 1) * frame.step_row + frame.span
+            above = top * frame.step_row + frame.first_row
+            fill_planes(x, begin, frame, above, rows, buffer, piece == first, False)
+            source = at(buffer, 0)
+        else:
+            source = at(x, begin + top * frame.step_row * frame.row)
+        for p in range(len(phases)):
+            planes_phase(
+                source, frame, phases[p], reached[p], offsets, columns, lines, weights, spread, floors, y, target,
+                image, g, top, line,
+            )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def planes_phase(
     source: int, frame: Any, phase: Array, reached: Array, offsets: Array, columns: Array, lines: Array, weights: Array,
     bias: Array, floors: Array, y: Array, target: Any, image: int, g: int, top: int, line: Array,
@@ -105,6 +105,7 @@ def planes_phase(
     row, block = frame.cols if frame.copied else frame.row, target.block
     tiles, inline = -(-target.channels // ROWS), target.every_col == 1
     begin = image * target.image + g * target.channels * target.channel + y0 * target.row + x0
+    fill_unreached(reached, bias[g * target.channels * block :], floors[1], y, target, begin, nx, top, ny)
     if target.channels == 1 and inline:
         one_plane(
             source, frame, reached, offset_start, offsets, columns, weights[weight_start + g * all_steps :],
@@ -115,11 +116,7 @@ def planes_phase(
     for i in range(top, min(top + target.piece_rows, ny)):
         start = begin + i * target.every_row * target.row
         first, steps = reached[i, 0], reached[i, 1] - reached[i, 0]
-        if steps == 0:  # only padding, or a stride beyond the kernel
-            for m in range(target.channels):
-                value = max(bias[(g * target.channels + m) * block], floors[1])
-                for j in range(nx):
-                    y[start + m * target.channel + j * target.every_col] = value
+        if steps == 0:
             continue
         origin = source + (i - top) * frame.step_row * row * y.itemsize
         tables, mine = at(offsets, offset_start + first), weight_start + (g * all_steps + first) * target.channels
@@ -140,7 +137,20 @@ def planes_phase(
                             out[c * target.every_col] = line[r * block + c]
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
+def fill_unreached(
+    reached: Array, bias: Array, floor: float, y: Array, target: Any, begin: int, width: int, top: int, end: int
+) -> None:
+    """The positions that no tap reaches: only padding is there, or the stride is beyond the kernel."""
+    for i in range(top, min(top + target.piece_rows, end)):
+        if reached[i, 0] == reached[i, 1]:
+            for m in range(target.channels):
+                value, start = max(bias[m * target.block], floor), begin + i * target.every_row * target.row
+                for j in range(width):
+                    y[start + m * target.channel + j * target.every_col] = value
+
+
+@linked
 def one_plane(
     source: int, frame: Any, reached: Array, start: int, offsets: Array, columns: Array, weights: Array, bias: float,
     floor: float, y: Array, begin: int, y_row: int, width: int, top: int, end: int,
@@ -154,9 +164,7 @@ def one_plane(
             i += 1
         rows, steps, t = i - at_row, last - first, start + first
         origin, to = source + (at_row - top) * row * y.itemsize, begin + at_row * y_row
-        if steps == 0:  # only padding, or a stride beyond the kernel
-            for r in range(rows):
-                fill_run(width, at(y, to + r * y_row), max(bias, floor))
+        if steps == 0:
             continue
         down = depth_of(offsets, t, steps, row)
         if down > 1 and rows >= SUMS:
@@ -207,25 +215,24 @@ def read_planes(
 @in_parts
 def harvest_planes(
     x: Array, dy: Array, sizes: Array, columns: Array, reached: Array, tap_columns: Array, images: int,
-    group_pieces: int, piece_rows: int, scratch: Array, sums: Array, parts: int,
+    group_pieces: int, piece_rows: int, scratch: Array, sums: Array, part: int, parts: int,
 ) -> None:  # fmt: skip
     """sums[part] [O,C/G,K,L] += the weights' gradient from the part's pieces; `columns` are the places of [C/G,K,L]."""
-    for part in prange(parts):
-        frame, cut = frame_of(sizes), cut_of(sizes)
-        buffer, own = share(scratch, part, parts), share(sums, part, parts)
-        first, last = bounds(part, parts, images * cut.groups * group_pieces)
-        for piece in range(first, last):
-            which, top = piece // group_pieces, piece % group_pieces * piece_rows
-            image, g = which // cut.groups, which % cut.groups
-            source, row = read_planes(x, frame, cut, image, g, top, piece_rows, buffer, piece == first)
-            lines = min(piece_rows, cut.height - top)
-            if cut.group_in == cut.group_out == 1 and not frame.copied:
-                harvest_plane(source, row, frame, dy, cut, columns, reached, tap_columns, image, g, top, lines, own)
-            else:
-                harvest_planes_piece(source, row, dy, cut, columns, image, g, top, lines, own)
+    frame, cut = frame_of(sizes), cut_of(sizes)
+    buffer, own = share(scratch, part, parts), share(sums, part, parts)
+    first, last = bounds(part, parts, images * cut.groups * group_pieces)
+    for piece in range(first, last):
+        which, top = piece // group_pieces, piece % group_pieces * piece_rows
+        image, g = which // cut.groups, which % cut.groups
+        source, row = read_planes(x, frame, cut, image, g, top, piece_rows, buffer, piece == first)
+        lines = min(piece_rows, cut.height - top)
+        if cut.group_in == cut.group_out == 1 and not frame.copied:
+            harvest_plane(source, row, frame, dy, cut, columns, reached, tap_columns, image, g, top, lines, own)
+        else:
+            harvest_planes_piece(source, row, dy, cut, columns, image, g, top, lines, own)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def harvest_planes_piece(
     source: int, row: int, dy: Array, cut: Any, columns: Array, image: int, g: int, top: int, lines: int, sums: Array
 ) -> None:

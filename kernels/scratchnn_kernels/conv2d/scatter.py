@@ -33,7 +33,7 @@ def input_grad(
     scratch = memory.empty((parts * room,), dy.dtype)
     first = blank if bias is None else np.tile(bias, cut.padded_breadth)
     jitted("conv2d.scatter_loops").scatter(
-        numbers, offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch, parts
+        parts, numbers, offsets, weights, lines, cut, blank, floor, first, flat(dx), n, scratch
     )
     return dx
 

@@ -2,9 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from numba import njit, prange
-
 from scratchnn_kernels.check import Array
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, add_runs, at, copy_run, tile
 
@@ -36,25 +35,24 @@ class Shares(NamedTuple):
 @in_parts
 def scatter(
     dy: Array, channels: Array, weights: Array, lines: Array, cut: Any, zeros: Array, floor: Array, first: Array,
-    dx: Array, images: int, scratch: Array, parts: int,
+    dx: Array, images: int, scratch: Array, part: int, parts: int,
 ) -> None:  # fmt: skip
     """dx [N,H,W,C] = the sum of all shares; `channels` are offsets into dy, weights [O, taps * width * channels]."""
     shares, size = cut.taps * cut.width * cut.channels, cut.padded_breadth * cut.channels
-    for part in prange(parts):
-        own, lines_size = share(scratch, part, parts), cut.out_cols * shares
-        line, padded = own[:lines_size], own[lines_size:]
-        begin, end = bounds(part, parts, images)
-        for image in range(begin, end):
-            for u in range(cut.padded_height):  # what a row holds before anything is added: the bias
-                copy_run(at(first, 0), size, at(padded, u * size), floor[0])
-            for i in range(cut.out_rows):
-                source = at(dy, image * cut.image + i * cut.row)
-                product(source, channels, weights, lines, cut, zeros, floor, line)
-                add_shares(line, cut, i, padded)
-            crop(padded, cut, dx, image)
+    own, lines_size = share(scratch, part, parts), cut.out_cols * shares
+    line, padded = own[:lines_size], own[lines_size:]
+    begin, end = bounds(part, parts, images)
+    for image in range(begin, end):
+        for u in range(cut.padded_height):  # what a row holds before anything is added: the bias
+            copy_run(at(first, 0), size, at(padded, u * size), floor[0])
+        for i in range(cut.out_rows):
+            source = at(dy, image * cut.image + i * cut.row)
+            product(source, channels, weights, lines, cut, zeros, floor, line)
+            add_shares(line, cut, i, padded)
+        crop(padded, cut, dx, image)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def product(
     source: int, channels: Array, weights: Array, lines: Array, cut: Any, zeros: Array, floor: Array, line: Array
 ) -> None:
@@ -71,7 +69,7 @@ def product(
             )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def add_shares(line: Array, cut: Any, i: int, padded: Array) -> None:
     """Add the shares of dy's row i to the padded dx; the taps of a row lie side by side where dilation allows."""
     shares = cut.width * cut.channels
@@ -86,7 +84,7 @@ def add_shares(line: Array, cut: Any, i: int, padded: Array) -> None:
             )  # fmt: skip
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def crop(padded: Array, cut: Any, dx: Array, image: int) -> None:
     """dx = the padded one without its borders."""
     size = cut.breadth * cut.channels

@@ -8,11 +8,12 @@ the taps of a row of the kernel where those are more.
 
 from typing import Any, NamedTuple
 
-from numba import njit, prange
+from numba import njit
 from numba.np.unsafe.ndarray import to_fixed_tuple
 
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.direct_loops import FRAME, fill_pixels, frame_of
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, at, tile
 
@@ -49,26 +50,25 @@ def harvest_of(sizes: Array) -> Any:
 @in_parts
 def harvest(
     x: Array, dy: Array, sizes: Array, run_offsets: Array, x_steps: Array, dy_steps: Array, floor: Array,
-    images: int, scratch: Array, sums: Array, parts: int,
+    images: int, scratch: Array, sums: Array, part: int, parts: int,
 ) -> None:  # fmt: skip
     """sums[part, group, run, row, out-channel] = the gradient from the part's pieces; `sizes` are frame and harvest."""
-    for part in prange(parts):
-        frame, cut = frame_of(sizes), harvest_of(sizes)
-        buffer, own = share(scratch, part, parts), share(sums, part, parts)
-        own[:] = 0
-        first, last = bounds(part, parts, images * cut.pieces)
-        for piece in range(first, last):
-            image, top = piece // cut.pieces, piece % cut.pieces * cut.piece_rows
-            if frame.copied:
-                rows = (cut.piece_rows - 1) * frame.step_row + frame.span
-                fill_pixels(x, image, frame, top * frame.step_row + frame.first_row, rows, buffer)
-                source = at(buffer, 0)
-            else:
-                source = at(x, image * frame.image + top * frame.step_row * frame.row)
-            harvest_piece(source, dy, frame, cut, run_offsets, x_steps, dy_steps, floor, image, top, own)
+    frame, cut = frame_of(sizes), harvest_of(sizes)
+    buffer, own = share(scratch, part, parts), share(sums, part, parts)
+    own[:] = 0
+    first, last = bounds(part, parts, images * cut.pieces)
+    for piece in range(first, last):
+        image, top = piece // cut.pieces, piece % cut.pieces * cut.piece_rows
+        if frame.copied:
+            rows = (cut.piece_rows - 1) * frame.step_row + frame.span
+            fill_pixels(x, image, frame, top * frame.step_row + frame.first_row, rows, buffer)
+            source = at(buffer, 0)
+        else:
+            source = at(x, image * frame.image + top * frame.step_row * frame.row)
+        harvest_piece(source, dy, frame, cut, run_offsets, x_steps, dy_steps, floor, image, top, own)
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
+@linked
 def harvest_piece(
     source: int, dy: Array, frame: Any, cut: Any, run_offsets: Array, x_steps: Array, dy_steps: Array, floor: Array,
     image: int, top: int, sums: Array,

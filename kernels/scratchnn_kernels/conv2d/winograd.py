@@ -85,14 +85,14 @@ def weight_grad(dy: Array, x: Array, window: Window, groups: int, *, exact: bool
     du = memory.empty((parts, plan.cells * stride), x.dtype).reshape(-1)
     lowest = x.dtype.type(-np.inf)
     jitted("conv2d.winograd_weight_loops").accumulate(
-        memory.flat(x)[0], plan.inputs, memory.flat(dy)[0], plan.outputs, du, stride, plan.grid, plan.sizes,
-        plan.v_steps, plan.z_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), parts, lowest,
+        parts, memory.flat(x)[0], plan.inputs, memory.flat(dy)[0], plan.outputs, du, stride, plan.grid, plan.sizes,
+        plan.v_steps, plan.z_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), lowest,
     )  # fmt: skip
     kernels = _kernels(dw, plan, window, turned=False)
     scratch = memory.empty((parts, dw[0, 0].size * plan.outputs.padded), x.dtype).reshape(-1)
     jitted("conv2d.winograd_weight_loops").finish_weight_grad(
-        du, stride, parts, kernels, plan.inputs.padded, dw.reshape(-1), scratch, parts, lowest
-    )  # fmt: skip
+        parts, du, stride, parts, kernels, plan.inputs.padded, dw.reshape(-1), scratch, lowest
+    )
     return dw
 
 
@@ -113,9 +113,9 @@ def _correlate(
     shift = plan.zeros(x.dtype)
     shift[:o] = 0 if bias is None else bias
     jitted("conv2d.winograd_loops").correlate(
-        memory.flat(x)[0], plan.inputs, u, stride, shift, y.transpose(0, 2, 3, 1).reshape(-1), plan.outputs,
-        plan.grid, plan.sizes, plan.in_steps, plan.u_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), parts,
-        lowest, x.dtype.type(0) if relu else lowest,
+        parts, memory.flat(x)[0], plan.inputs, u, stride, shift, y.transpose(0, 2, 3, 1).reshape(-1), plan.outputs,
+        plan.grid, plan.sizes, plan.in_steps, plan.u_steps, plan.zeros(x.dtype), plan.scratch(parts, x.dtype), lowest,
+        x.dtype.type(0) if relu else lowest,
     )  # fmt: skip
     return y
 
@@ -130,7 +130,7 @@ def _transformed_weight(
     scratch = memory.empty((parts * weight[0, 0].size * padded,), weight.dtype)
     kernels = _kernels(weight, plan, window, turned)
     jitted("conv2d.winograd_weight_loops").transform_weight(
-        np.ascontiguousarray(weight).reshape(-1), kernels, u, stride, scratch, parts, lowest
+        parts, np.ascontiguousarray(weight).reshape(-1), kernels, u, stride, scratch, lowest
     )
     return u, stride
 
@@ -213,7 +213,8 @@ def _plan(
     effort: int = 1,
 ) -> _Plan:  # fmt: skip
     from scratchnn_kernels.conv2d.winograd_grid import Images
-    from scratchnn_kernels.tile import TILE_BYTES, VECTOR_BYTES
+    from scratchnn_kernels.tile import TILE_BYTES
+    from scratchnn_kernels.vector_code import VECTOR_BYTES
 
     lanes, width, fold = VECTOR_BYTES // itemsize, TILE_BYTES // itemsize, course.fold
     inputs, outputs = (Images(h, w, c, -(-c // lanes) * lanes, int(last)) for h, w, c, last in (source, target))

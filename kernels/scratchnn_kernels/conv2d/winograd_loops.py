@@ -4,18 +4,14 @@ All arrays are flat; strides and offsets count elements. A *band* is some rows o
 is a row of tiles, and the unit of threading; a *block* is as many runs as are transformed together. Transforms of a
 block lie as [cell, tile, channel]: cell e = (i, j) of all tiles is one matrix, and one product with the weights. Where
 a kernel is folded (see winograd.py), "channel" is (row, column, channel) of the fold.
-
-A bare 0 as an argument has a type of its own, and would have the callee compiled twice: hence np.int64(0).
 """
 
 from typing import Any, NamedTuple
 
-import numba
-import numpy as np
-
 from scratchnn_kernels.check import Array
 from scratchnn_kernels.conv2d.winograd_grid import first_input, first_output, jit, located
 from scratchnn_kernels.conv2d.winograd_transform import INPUT, OUTPUT, prefetch, square, transpose
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, copy_run, fill_run, tile
 
@@ -29,7 +25,7 @@ def copy(source: Array, target: Array) -> None:
         target[i] = source[i]
 
 
-@jit
+@linked
 def fill(
     x: Array, images: Any, image: int, top: int, step_row: int, rows: int, left: int, step_col: int, cols: int,
     band: Array, lowest: float,
@@ -62,7 +58,7 @@ def fill(
             first += step_col * c
 
 
-@jit
+@linked
 def transform_inputs(
     x: Array, images: Any, grid: Any, first: int, last: int, start: int, held: int, band: Array, v: Array,
     stride: int, lowest: float,
@@ -107,7 +103,7 @@ class Ahead(NamedTuple):
     lines: int
 
 
-@jit
+@linked
 def ahead_of(x: Array, images: Any, grid: Any, first: int, last: int, fold: int, more: int) -> Any:
     """The lines of x at the runs first to last, and `more` rows; none where they are scattered."""
     if first >= last or grid.runs * grid.phase_rows * grid.phase_cols > 1:
@@ -138,7 +134,7 @@ def fetch(ahead: Any, call: int, calls: int) -> None:
             piece, line = piece + 1, 0
 
 
-@jit
+@linked
 def multiply(
     cells: int, tiles: int, v: Array, v_stride: int, u: Array, u_stride: int, wide: int, product: Array,
     p_stride: int, out_wide: int, in_steps: Array, u_steps: Array, zeros: Array, reads: Any, writes: Any,
@@ -147,7 +143,7 @@ def multiply(
     """product[e] = v[e] u[e] for every cell e: [tiles,C] x [C,O]; u lies in panels of columns."""
     width, channels = TILE_BYTES // v.itemsize, in_steps.size
     calls = cells * -(-out_wide // width) * -(-tiles // ROWS)
-    call = np.int64(0)
+    call = 0
     for e in range(cells):
         for o in range(0, out_wide, width):
             panel = at(u, e * u_stride + o * channels)
@@ -162,7 +158,7 @@ def multiply(
                 )  # fmt: skip
 
 
-@jit
+@linked
 def transform_outputs(
     product: Array, stride: int, grid: Any, first: int, last: int, bias: Array, corner: Array, y: Array, images: Any,
     floor: float,
@@ -192,20 +188,6 @@ def transform_outputs(
         tiles += run.tiles
 
 
-@in_parts
-def correlate(
-    x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
-    in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,
-    floor: float,
-) -> None:  # fmt: skip
-    """y = max(x correlated with the transformed weights u + bias, floor); `sizes` are those of band, v and product."""
-    for part in numba.prange(parts):
-        correlate_part(
-            x, inputs, u, u_stride, bias, y, outputs, grid, sizes, in_steps, u_steps, zeros, scratch, np.int64(part),
-            parts, lowest, floor,
-        )  # fmt: skip
-
-
 @jit
 def shares(scratch: Array, sizes: Any, part: int, parts: int) -> tuple[Array, Array, Array, Array]:
     """A part's scratch, cut into three of the given sizes and the rest."""
@@ -214,13 +196,12 @@ def shares(scratch: Array, sizes: Any, part: int, parts: int) -> tuple[Array, Ar
     return own[:one], own[one:two], own[two:three], own[three:]
 
 
-@jit
-def correlate_part(
+@in_parts
+def correlate(
     x: Array, inputs: Any, u: Array, u_stride: int, bias: Array, y: Array, outputs: Any, grid: Any, sizes: Any,
-    in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, part: int, parts: int, lowest: float,
-    floor: float,
+    in_steps: Array, u_steps: Array, zeros: Array, scratch: Array, lowest: float, floor: float, part: int, parts: int,
 ) -> None:  # fmt: skip
-    """A part of the runs of `correlate`."""
+    """y = max(x correlated with the transformed weights u + bias, floor); `sizes` are those of band, v and product."""
     start, stop = bounds(part, parts, grid.total)
     band, v, product, corner = shares(scratch, sizes, part, parts)
     cells, rest = (grid.m + grid.taps - 1) ** 2, grid.fold * (grid.taps - 1)
@@ -228,7 +209,7 @@ def correlate_part(
     wide = inputs.padded * grid.fold * grid.fold
     weights = u.size // (grid.total // grid.joint)
     band[:] = 0
-    first, held = np.int64(start), np.int64(0)
+    first, held = start, 0
     while first < stop:
         same = first // grid.joint
         last = min(first + grid.block, stop, (same + 1) * grid.joint)
@@ -237,7 +218,7 @@ def correlate_part(
             cells, tiles, v, v_stride, u[same * weights : (same + 1) * weights], u_stride, wide, product, p_stride,
             outputs.padded, in_steps, u_steps, zeros,
             ahead_of(x, inputs, grid, last, min(last + grid.block, stop), grid.fold, rest),
-            ahead_of(y, outputs, grid, first, last, np.int64(1), np.int64(0)), lowest,
+            ahead_of(y, outputs, grid, first, last, 1, 0), lowest,
         )  # fmt: skip
         transform_outputs(product, p_stride, grid, first, last, bias, corner, y, outputs, floor)
         first = last

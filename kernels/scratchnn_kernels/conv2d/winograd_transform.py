@@ -17,8 +17,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from scratchnn_kernels.linked import linked
-from scratchnn_kernels.tile import I64, VECTOR_BYTES, _Code
 from scratchnn_kernels.transpose import transpose as transpose
+from scratchnn_kernels.vector_code import I64, VECTOR_BYTES, Code
 
 Matrix = list[list[float]]
 # By outputs of a tile and taps, along each axis; after each p its -p.
@@ -69,7 +69,7 @@ def _turned(matrix: list[list[Fraction]]) -> list[list[Fraction]]:
     return [[*column] for column in zip(*matrix, strict=True)]
 
 
-def _sum(code: _Code, terms: list[tuple[float, Any]]) -> Any:
+def _sum(code: Code, terms: list[tuple[float, Any]]) -> Any:
     """sum of factor * vector: one operation for each term but the first, which has factor 1 where one has."""
     terms = sorted((t for t in terms if t[0]), key=lambda term: term[0] != 1)
     (factor, total), rest = terms[0], terms[1:]
@@ -85,11 +85,11 @@ def _sum(code: _Code, terms: list[tuple[float, Any]]) -> Any:
     return total
 
 
-def _constant(code: _Code, number: float) -> Any:
+def _constant(code: Code, number: float) -> Any:
     return ir.Constant(code.vector, [number] * code.lanes)
 
 
-def _times(code: _Code, matrix: Matrix, x: list[Any]) -> list[Any]:
+def _times(code: Code, matrix: Matrix, x: list[Any]) -> list[Any]:
     """matrix @ x. The points are rows of the matrix, or else columns: a 0 where they are odd, the pairs, infinity."""
     infinity = max(len(matrix), len(x)) - 1
     pairs = range(infinity % 2, infinity, 2)
@@ -113,7 +113,7 @@ def _times(code: _Code, matrix: Matrix, x: list[Any]) -> list[Any]:
     return [results[p] for p in range(infinity + 1)]
 
 
-def _square(code: _Code, matrix: Matrix, given: dict[str, Any], bias: bool) -> None:
+def _square(code: Code, matrix: Matrix, given: dict[str, Any], bias: bool) -> None:
     """The loop over channels, a vector at a time."""
     b, out_size, in_size = code.b, len(matrix), len(matrix[0])
     strides = {name: b.mul(given[name], I64(code.bytes)) for name in ("x_row", "x_col", "y_row", "y_col")}
@@ -149,7 +149,7 @@ def _any_square(
     names = ("channels", "x", "x_row", "x_col", "y", "y_row", "y_col", "bias", "floor")
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        code = _Code(builder, floor)
+        code = Code(builder, floor)
         given = dict(zip(names, args[1:], strict=True))
         matrices = [matrix for size in POINTS for matrix in _matrices(*size)]
         code.one_of(
@@ -176,7 +176,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     """Ask for the cache line at an address, into the L2 cache, while the processor computes on."""
 
     def codegen(context: Any, builder: Any, _: Any, args: Any) -> Any:
-        _Code(builder, types.float32).prefetch(args[0], 2)
+        Code(builder, types.float32).prefetch(args[0], 2)
         return context.get_dummy_value()
 
     return types.void(types.intp), codegen

@@ -5,13 +5,11 @@ The gradient's products are [C,tiles] x [tiles,O] for each cell, added up over a
 
 from typing import Any, NamedTuple
 
-import numba
-import numpy as np
-
 from scratchnn_kernels.check import Array
-from scratchnn_kernels.conv2d.winograd_grid import first_output, jit, located
+from scratchnn_kernels.conv2d.winograd_grid import first_output, located
 from scratchnn_kernels.conv2d.winograd_loops import LINE, ahead_of, fetch, fill, shares, transform_inputs
 from scratchnn_kernels.conv2d.winograd_transform import OUTPUT_GRAD, WEIGHT, WEIGHT_GRAD, prefetch, square, transpose
+from scratchnn_kernels.linked import linked
 from scratchnn_kernels.parted import bounds, in_parts, share
 from scratchnn_kernels.tile import ROWS, TILE_BYTES, at, tile
 
@@ -37,18 +35,16 @@ class Kernels(NamedTuple):
 
 @in_parts
 def transform_weight(
-    weight: Array, kernels: Any, u: Array, stride: int, scratch: Array, parts: int, lowest: float
+    weight: Array,
+    kernels: Any,
+    u: Array,
+    stride: int,
+    scratch: Array,
+    lowest: float,
+    part: int,
+    parts: int,
 ) -> None:
     """u = G w G^T [phase if apart, cell, panel of channels, depth, channel]."""
-    for part in numba.prange(parts):
-        transform_weight_part(weight, kernels, u, stride, scratch, np.int64(part), parts, lowest)
-
-
-@jit
-def transform_weight_part(
-    weight: Array, kernels: Any, u: Array, stride: int, scratch: Array, part: int, parts: int, lowest: float
-) -> None:
-    """A part of the depths of `transform_weight`."""
     n, fold, padded, depth = kernels.m + kernels.taps - 1, kernels.fold, kernels.padded, kernels.depth
     side, width = fold * kernels.taps, TILE_BYTES // u.itemsize
     taps = share(scratch, part, parts)
@@ -58,7 +54,7 @@ def transform_weight_part(
     first, end = bounds(part, parts, depth)
     for k in range(first, end):
         transpose(
-            kernels.channels, side * side, weight, k * kernels.along_depth, kernels.along, taps, np.int64(0), padded,
+            kernels.channels, side * side, weight, k * kernels.along_depth, kernels.along, taps, 0, padded,
             lowest,
         )  # fmt: skip
         for phase in range(fold * fold):
@@ -75,7 +71,7 @@ def transform_weight_part(
                 )  # fmt: skip
 
 
-@jit
+@linked
 def transform_output_grads(
     dy: Array, images: Any, grid: Any, first: int, last: int, band: Array, z: Array, stride: int, lowest: float
 ) -> None:
@@ -93,7 +89,7 @@ def transform_output_grads(
         tiles += run.tiles
 
 
-@jit
+@linked
 def add_products(
     cells: int, tiles: int, v: Array, v_stride: int, z: Array, z_stride: int, channels: int, du: Array,
     du_stride: int, out_wide: int, fresh: bool, v_steps: Array, z_steps: Array, zeros: Array, reads: Any, others: Any,
@@ -102,7 +98,7 @@ def add_products(
     """du[e] += v[e]^T z[e] for every cell e: [C,tiles] x [tiles,O]; `fresh` begins at zero."""
     width = TILE_BYTES // v.itemsize
     calls = cells * -(-out_wide // width) * -(-channels // ROWS)
-    call = np.int64(0)
+    call = 0
     for e in range(cells):
         for o in range(0, out_wide, width):
             for c in range(0, channels, ROWS):
@@ -120,22 +116,9 @@ def add_products(
 @in_parts
 def accumulate(
     x: Array, inputs: Any, dy: Array, outputs: Any, du: Array, du_stride: int, grid: Any, sizes: Any, v_steps: Array,
-    z_steps: Array, zeros: Array, scratch: Array, parts: int, lowest: float,
+    z_steps: Array, zeros: Array, scratch: Array, lowest: float, part: int, parts: int,
 ) -> None:  # fmt: skip
     """du[part] = the gradient of the transformed weights from each part's runs; `sizes` as in `correlate`."""
-    for part in numba.prange(parts):
-        accumulate_part(
-            x, inputs, dy, outputs, du, du_stride, grid, sizes, v_steps, z_steps, zeros, scratch, np.int64(part),
-            parts, lowest,
-        )  # fmt: skip
-
-
-@jit
-def accumulate_part(
-    x: Array, inputs: Any, dy: Array, outputs: Any, du: Array, du_stride: int, grid: Any, sizes: Any, v_steps: Array,
-    z_steps: Array, zeros: Array, scratch: Array, part: int, parts: int, lowest: float,
-) -> None:  # fmt: skip
-    """A part of the runs of `accumulate`."""
     start, stop = bounds(part, parts, grid.total)
     band, v, z, dy_band = shares(scratch, sizes, part, parts)
     own = share(du, part, parts)
@@ -144,7 +127,7 @@ def accumulate_part(
     channels = (phases - 1) * inputs.padded + inputs.channels
     band[:] = 0
     dy_band[:] = 0
-    held = np.int64(0)
+    held = 0
     for first in range(start, stop, grid.block):
         last = min(first + grid.block, stop)
         tiles, held = transform_inputs(x, inputs, grid, first, last, start, held, band, v, v_stride, lowest)
@@ -152,25 +135,16 @@ def accumulate_part(
         add_products(
             cells, tiles, v, v_stride, z, z_stride, channels, own, du_stride, outputs.padded, first == start, v_steps,
             z_steps, zeros, ahead_of(x, inputs, grid, last, min(last + grid.block, stop), grid.fold, rest),
-            ahead_of(dy, outputs, grid, last, min(last + grid.block, stop), np.int64(1), np.int64(0)), lowest,
+            ahead_of(dy, outputs, grid, last, min(last + grid.block, stop), 1, 0), lowest,
         )  # fmt: skip
 
 
 @in_parts
 def finish_weight_grad(
-    du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, parts: int, lowest: float
-) -> None:
-    """dw = G^T du G, where du is the sum of `pieces` pieces, and the channels of a phase fill `wide` rows of it."""
-    for part in numba.prange(parts):
-        finish_part(du, stride, pieces, kernels, wide, dw, scratch, np.int64(part), parts, lowest)
-
-
-@jit
-def finish_part(
-    du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, part: int, parts: int,
-    lowest: float,
+    du: Array, stride: int, pieces: int, kernels: Any, wide: int, dw: Array, scratch: Array, lowest: float,
+    part: int, parts: int,
 ) -> None:  # fmt: skip
-    """A part of the depths of `finish_weight_grad`."""
+    """dw = G^T du G, where du is the sum of `pieces` pieces, and the channels of a phase fill `wide` rows of it."""
     n, fold, padded = kernels.m + kernels.taps - 1, kernels.fold, kernels.padded
     side, piece = fold * kernels.taps, du.size // pieces
     taps = share(scratch, part, parts)
@@ -190,6 +164,6 @@ def finish_part(
                 fold * padded, 0, lowest,
             )  # fmt: skip
         transpose(
-            side * side, kernels.channels, taps, np.int64(0), padded, dw, c * kernels.along_depth, kernels.along,
+            side * side, kernels.channels, taps, 0, padded, dw, c * kernels.along_depth, kernels.along,
             lowest,
         )  # fmt: skip
