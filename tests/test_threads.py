@@ -247,7 +247,7 @@ def test_all_parts_are_done_and_one_wakes_no_thread(monkeypatch: pytest.MonkeyPa
     for name in ("enter", "spread"):
         monkeypatch.setattr(parted, name, lambda kernel, place, *part, name=name: done.append((name, (*place, *part))))
     kernel = parted.in_parts(loop)
-    assert (kernel.__name__, kernel.__doc__) == ("loop", "Says what it does.")
+    assert (kernel.__name__, kernel.__doc__) == ("loop_in_parts", "Says what it does.")
     for parts in (1, 2, 3):
         kernel(parts, 5, 6, 7)
     assert done == [("enter", (5, 6, 7, 0, 1)), ("spread", (5, 6, 7, 2)), ("spread", (5, 6, 7, 3))]

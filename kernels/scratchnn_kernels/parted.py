@@ -39,7 +39,7 @@ def in_parts(function: Callable[..., None]) -> Any:
 
     Python calls it with all arguments but these, after the number of parts: so it does all of them.
     """
-    name, names = function.__name__, ", ".join([*signature(function).parameters][:-2])
+    name, names = f"{function.__name__}_in_parts", ", ".join([*signature(function).parameters][:-2])
     scope = {"__name__": function.__module__, "kernel": linked(function)}
     scope |= {"packed": packed, "enter": enter, "spread": spread}
     exec(compile(WHOLE.format(name=name, names=names), getfile(function), "exec"), scope)  # there Numba looks for edits
