@@ -65,6 +65,13 @@ def test_a_disturbed_slot_is_run_again_but_not_forever():
     assert not against.timed({"a": Stand(1.0, disturbed=99)}, plan, 2)["a"].quiet
 
 
+def test_a_call_that_captures_a_graph_fills_no_slot(monkeypatch):
+    took = iter([0.5])
+    monkeypatch.setattr(worker.Runner, "__init__", lambda self: None)
+    monkeypatch.setattr(worker.Runner, "slot", lambda self, n: worker.Slot(next(took, 1e-4), True))
+    assert worker.Runner().repeats(0.02) == 200
+
+
 @pytest.mark.parametrize("seconds", [3e-6, 4e-4, 0.5])
 @pytest.mark.parametrize("lost", [0.0, 3e-3])
 def test_a_lost_time_slice_shortens_no_slots(monkeypatch, seconds, lost):

@@ -80,10 +80,9 @@ class Runner:
         """How many calls fill a slot; 1 where one call is longer.
 
         Found by more and more calls: a single one may lose a time slice, and the slots of all rounds would be as short.
-        A first one is not counted: a step is captured as a graph then.
+        The first is not counted: a step is captured as a graph then.
         """
-        assert self.work is not None
-        self.work.call()
+        self.slot(1)
         repeats = 1
         while (spent := repeats * self.slot(repeats).seconds) < seconds / 2:
             repeats *= 2 if spent > seconds / 8 else 8
