@@ -183,7 +183,7 @@ def norms() -> dict[str, list[Case]]:
     x, w, one = normal(3, 4, 5), normal(1, 4, 5), np.ones((1, 4, 1))
     cases += [Case("normalize", (x, (2,), 0.3, w)), Case("normalize_affine_grad", (x[:1], w, one, one, w, (2,)))]
     # More pieces than threads, and some of them empty.
-    x, g, one = normal(1, 4105), normal(1, 4105), normal(1, 1)
+    x, g, one = normal(1, 4105), normal(1, 4105) + 1, np.ones((1, 1))
     cases += [
         Case("normalize", (x, (1,), 0.3, one, one), piece=15),
         Case("normalize_affine_grad", (g, x, one, one, one, (1,)), piece=15),
