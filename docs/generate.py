@@ -100,7 +100,7 @@ def gpu_table(measured: dict[str, Any]) -> str:
     lines.append("|---|---|---|---|")
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in sorted(measured["rows"], key=lambda row: row["op"] != "train"):
-        if row["impl"] in ("scratchnn", "scratchnn graph", "scratchnn TF32, graph"):
+        if row["seconds"] and row["impl"] in ("scratchnn", "scratchnn graph", "scratchnn TF32, graph"):
             precision = " in TF32" if "TF32" in row["impl"] else ""
             name = f"{row['shape']}, step" if row["op"] == "train" else row["op"]
             groups.setdefault(name + precision, []).append(row)

@@ -123,6 +123,10 @@ def test_what_does_not_fit_is_refused() -> None:
         TABLE["sgd_update"]["cuda"](np.zeros(4)[::2], np.zeros(2), np.zeros(2), 0.1, 0.0, 0.0, False)
 
 
+def test_parts_of_nothing_add_up_to_nothing() -> None:
+    assert SOURCES["conv2d.cu"].added(drywarp.empty((2, 0, 3), np.float32)).shape == (0, 3)
+
+
 def test_division_by_multiplication() -> None:
     """For divisors of all sizes, at and beside their multiples up to the largest int."""
     code = """

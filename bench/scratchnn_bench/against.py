@@ -22,8 +22,6 @@ from scratchnn_bench.work import Case
 from scratchnn_bench.workers import EAGER, OURS, REFERENCE, VARIANTS, Variant, Worker
 
 TF32 = 5e-3  # the error that its products are allowed
-# Of a whole step: more pixels cross a kink than in float32, see step_cases.py; gradients of PyTorch are off by 0.2.
-TF32_STEP = 0.5
 SAME = 0.1  # relative difference of times below which channels-last input is not worth a row
 Row = dict[str, Any]
 
@@ -103,9 +101,7 @@ def _applies(case: Case, variant: Variant) -> bool:
 
 
 def _tolerance(case: Case, variant: Variant) -> float:
-    if not variant.how.tf32:
-        return case.tolerance
-    return TF32_STEP if case.op == "train" else max(case.tolerance, TF32)
+    return max(case.tolerance, TF32) if variant.how.tf32 else case.tolerance
 
 
 def timed(ready: dict[str, Worker], plan: Plan, threads: int) -> dict[str, Times]:

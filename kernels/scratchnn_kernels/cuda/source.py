@@ -115,7 +115,7 @@ class Source:
         if len(parts) == 1:
             return first
         total = empty(first.shape, parts)
-        shares = max(1, min(32, len(parts), ADDING // total.size))
+        shares = max(1, min(32, len(parts), ADDING // max(1, total.size)))
         shares = 1 << shares.bit_length() - 1
         block = (THREADS // shares, shares)
         self.launch("sum_parts<{T}>", (-(-total.size // block[0]),), block, parts, total, len(parts), total.size)
